@@ -1,0 +1,150 @@
+"""JobSpec: what config.yaml says, frozen and validated."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+Scalar = bool | int | float | str
+ArgValue = Scalar | None | list[Scalar]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[dhms])+$")
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read `90s`, `45m`, `2h`, `1h30m`, `7d` or a number of seconds.
+
+    Raises ValueError where it is neither.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return timedelta(seconds=text)
+    if isinstance(text, str) and _DURATION.match(text.strip()):
+        parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text.strip())
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    raise ValueError(f"{text!r} is no duration; write for example 90s, 45m, 2h or 1h30m")
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest of the spellings that `parse_duration` reads: `2h`, `1h30m`, `45s`."""
+    seconds = int(value.total_seconds())
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2h", "1h30m", "90s"]}),
+]
+Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Resources(_Section):
+    """The machines that the run gets."""
+
+    gpu: str | None = None
+    """GPU and how many of it a node, as people say it: `a100`, `a100:4`, `l4:1`; `none` for a CPU machine."""
+    machine: str | None = None
+    """Machine type by hand, for example `n1-standard-8`; without it the smallest that carries the GPUs."""
+    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many machines of this kind train together."""
+    spot: bool = False
+    """Run on spot capacity: cheaper, and may be taken away."""
+    regions: tuple[str, ...] = ()
+    """Regions in order of preference; the profile's region where empty."""
+    disk_gb: Annotated[int, Field(ge=100, le=64000)] = 100
+    """Boot disk of each machine, in GB (Vertex AI takes 100 to 64,000)."""
+
+
+class Environment(_Section):
+    """What the training code runs in."""
+
+    base: str = "python:3.11-slim"
+    """Base image; needs python3 with venv."""
+    requirements: str = "requirements.txt"
+    """The lockfile: a pip requirements file, relative to config.yaml."""
+    wheelhouse: str | None = None
+    """Folder of wheels; where given, the image is built from it alone, with no network."""
+    env: dict[EnvName, str] = {}
+    """Environment variables of the training process."""
+    secrets: dict[EnvName, str] = {}
+    """Environment variables filled from Secret Manager when the job starts: NAME: secret or secret/version."""
+
+
+class Tracking(_Section):
+    """Where the run is recorded."""
+
+    experiment: str | None = None
+    """MLflow experiment; the job's name where absent."""
+    wandb: bool = False
+    """Mirror the run to Weights & Biases (offline where there is no WANDB_API_KEY)."""
+    register_as: Annotated[str | None, Field(alias="register")] = None
+    """Registered model that the final model becomes a version of."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class Limits(_Section):
+    """What ends a run that its code does not end."""
+
+    timeout: Duration = timedelta(days=1)
+    """Longest time that the job may run: `90s`, `45m`, `2h`, `1h30m`."""
+
+
+class JobSpec(_Section):
+    """A training job, as config.yaml describes it."""
+
+    name: Name
+    """Lowercase letters, digits and dashes, up to 40; the run's id begins with it."""
+    entrypoint: Annotated[str, Field(min_length=1)]
+    """A script (`train.py`), or `module:function`; relative to config.yaml."""
+    args: dict[str, ArgValue] = {}
+    """Handed over as `--key value`; true gives `--key`, false and null give nothing, a list `--key a b`."""
+    resources: Resources = Resources()
+    environment: Environment = Environment()
+    data: tuple[str, ...] = ()
+    """DVC-tracked files or folders, relative to config.yaml; the run records which version it saw."""
+    tracking: Tracking = Tracking()
+    limits: Limits = Limits()
+
+    def argv(self) -> list[str]:
+        """The arguments of the entrypoint, in the order of the file."""
+        words: list[str] = []
+        for key, value in self.args.items():
+            if value is None or value is False:
+                continue
+            words.append(f"--{key}")
+            if value is not True:
+                words.extend(str(item) for item in (value if isinstance(value, list) else [value]))
+        return words
+
+
+SCHEMA_ID = "urn:headway:config:1"
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema of config.yaml (draft 2020-12)."""
+    schema = JobSpec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}

@@ -1,0 +1,30 @@
+"""Place: where a job runs. All that differs between the local stack and Google Cloud is in these values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Place(BaseModel):
+    """A project, its bucket and servers, as a profile of headway.toml or the local stack's record gives them.
+
+    `endpoints` maps a service (`aiplatform`, `cloudbuild`, `logging`, `artifactregistry`, `secretmanager`,
+    `storage`) to the URL it is reached at; where absent, Google's own. `credentials` is `default`
+    (application default credentials) or `anonymous`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: str
+    project: str
+    region: str
+    bucket: str
+    dvc_remote: str
+    tracking_uri: str
+    repository: str = "headway"
+    service_account: str | None = None
+    build_service_account: str | None = None
+    endpoints: dict[str, str] = {}
+    credentials: Literal["default", "anonymous"] = "default"

@@ -1,0 +1,183 @@
+"""Plan: JobSpec + digests + pins, computed without I/O; the one document that crosses to the container."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from headway.spec import layout
+from headway.spec.job import JobSpec
+from headway.spec.machines import resolve
+from headway.spec.place import Place
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CodePin(_Value):
+    """The code bundle: sha256 of a plain tar, its files and their size in bytes."""
+
+    digest: str
+    files: int
+    size: int
+
+
+class ImagePin(_Value):
+    """The environment image: digest of base, lockfile, Dockerfile and runtime; `uri` is what a job names."""
+
+    digest: str
+    base: str
+    uri: str
+
+
+class DataPin(_Value):
+    """One DVC-tracked path: its md5 as DVC writes it (`.dir` at the end: a folder), files and size in bytes.
+
+    `legacy` marks an output of DVC 2, whose objects lie at the remote's root and not below `files/md5/`.
+    """
+
+    path: str
+    md5: str
+    size: int
+    files: int
+    legacy: bool = False
+
+
+class MachinePin(_Value):
+    """The worker pools' machine, and how many of them."""
+
+    type: str
+    accelerator: str | None
+    accelerator_count: int
+    nodes: int
+    disk_gb: int
+    spot: bool
+
+
+class TrackingPin(_Value):
+    uri: str
+    experiment: str
+    wandb: bool
+    register_as: str | None
+
+
+class Plan(_Value):
+    """All that a run is. Written once to plan.json; a run's identity is `claim`, its content's digest.
+
+    `claim` covers code, image, data and config; not where the wheels came from, nor the place.
+    """
+
+    version: Literal[1] = 1
+    run_id: str
+    claim: str
+    name: str
+    entrypoint: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    secrets: dict[str, str]
+    code: CodePin
+    image: ImagePin
+    data: tuple[DataPin, ...]
+    data_remote: str
+    machine: MachinePin
+    regions: tuple[str, ...]
+    timeout_s: int
+    tracking: TrackingPin
+    project: str
+    bucket: str
+    service_account: str | None
+    config: dict[str, Any]
+
+    @property
+    def layout(self) -> layout.BucketLayout:
+        return layout.BucketLayout(self.bucket)
+
+    @property
+    def base_output_uri(self) -> str:
+        return self.layout.uri(self.layout.run(self.run_id))
+
+    @property
+    def plan_uri(self) -> str:
+        return self.layout.uri(self.layout.plan(self.run_id))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the CustomJob: Google allows lowercase letters, digits, `_` and `-`, up to 63."""
+        return {
+            layout.LABEL_RUN: self.run_id,
+            layout.LABEL_CLAIM: self.claim[:40],
+            layout.LABEL_NAME: self.name,
+        }
+
+
+def image_uri(place: Place, digest: str) -> str:
+    """The name in Artifact Registry of the environment image of that digest."""
+    return f"{place.region}-docker.pkg.dev/{place.project}/{place.repository}/trainer:{digest[:20]}"
+
+
+def make_plan(
+    spec: JobSpec,
+    place: Place,
+    *,
+    code: CodePin,
+    image: ImagePin,
+    data: Sequence[DataPin],
+    again: int = 1,
+) -> Plan:
+    """Compute everything about a run. `again` tells equal runs apart: the second one asked for is 2.
+
+    Raises InputError where no machine has the GPUs asked for.
+    """
+    shape = resolve(spec.resources.gpu, spec.resources.machine)
+    config = spec.model_dump(mode="json", by_alias=True)
+    claim = _claim(config, code, image, data)
+    run_id = f"{spec.name}-{claim[:8]}" + (f"-{again}" if again > 1 else "")
+    return Plan(
+        run_id=run_id,
+        claim=claim,
+        name=spec.name,
+        entrypoint=spec.entrypoint,
+        argv=tuple(spec.argv()),
+        env=spec.environment.env,
+        secrets=spec.environment.secrets,
+        code=code,
+        image=image,
+        data=tuple(data),
+        data_remote=place.dvc_remote,
+        machine=MachinePin(
+            type=shape.machine,
+            accelerator=shape.accelerator,
+            accelerator_count=shape.count,
+            nodes=spec.resources.nodes,
+            disk_gb=spec.resources.disk_gb,
+            spot=spec.resources.spot,
+        ),
+        regions=spec.resources.regions or (place.region,),
+        timeout_s=int(spec.limits.timeout.total_seconds()),
+        tracking=TrackingPin(
+            uri=place.tracking_uri,
+            experiment=spec.tracking.experiment or spec.name,
+            wandb=spec.tracking.wandb,
+            register_as=spec.tracking.register_as,
+        ),
+        project=place.project,
+        bucket=place.bucket,
+        service_account=place.service_account,
+        config=config,
+    )
+
+
+def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]) -> str:
+    environment = {key: value for key, value in config["environment"].items() if key != "wheelhouse"}
+    content = {
+        "config": {**config, "environment": environment},
+        "code": code.digest,
+        "image": image.digest,
+        "data": {pin.path: pin.md5 for pin in data},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
