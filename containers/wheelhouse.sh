@@ -16,7 +16,7 @@ if [ ! -d "$house" ]; then
   mkdir -p "$PWD/.cache/wheelhouse"
   partial=$(mktemp -d "$PWD/.cache/wheelhouse/partial.XXXXXX")
   trap 'rm -rf "$partial"' EXIT
-  "$python" -m pip download --quiet --disable-pip-version-check --dest "$partial" \
+  "$python" -m pip download -qq --disable-pip-version-check --dest "$partial" \
     --only-binary=:all: --python-version "$image_python" \
     -r "$requirements" -r containers/runtime-requirements.txt -c constraints.txt >&2
   chmod 755 "$partial"

@@ -84,7 +84,7 @@ class Environment(_Section):
     env: dict[EnvName, str] = {}
     """Environment variables of the training process."""
     secrets: dict[EnvName, str] = {}
-    """Environment variables filled from Secret Manager when the job starts: NAME: secret or secret/version."""
+    """Environment variables filled from Secret Manager at the start: NAME: secret or secret/version."""
 
 
 class Tracking(_Section):

@@ -39,7 +39,7 @@ class BucketLayout:
         return "headway/build-logs"
 
     def run(self, run_id: str) -> str:
-        """The run's prefix, which is also Vertex's baseOutputDirectory (model/, checkpoints/, logs/ are its)."""
+        """The run's prefix; also Vertex's baseOutputDirectory (model/, checkpoints/, logs/ are below it)."""
         return f"headway/runs/{run_id}"
 
     def plan(self, run_id: str) -> str:
