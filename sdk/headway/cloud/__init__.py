@@ -1,0 +1,1 @@
+"""One module a Google service, each over `session`: project, credentials, endpoints."""

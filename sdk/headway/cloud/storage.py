@@ -1,0 +1,138 @@
+"""Objects in a bucket, through google-cloud-storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from headway.cloud.session import TIMEOUT_S, Session, translated
+from headway.errors import InputError, NotFound, RemoteError
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of a bucket: its name, size in bytes and last change (UTC)."""
+
+    name: str
+    size: int
+    updated: datetime
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """`gs://bucket/name` → (bucket, name). Raises InputError for anything else."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, name = rest.partition("/")
+    if scheme != "gs" or not bucket:
+        raise InputError(f"{uri!r} is no address on Cloud Storage", hint="write gs://BUCKET/NAME")
+    return bucket, name
+
+
+class ObjectStore:
+    """One bucket. Every call has a deadline; Google's client retries what is safe to retry."""
+
+    def __init__(self, session: Session, bucket: str) -> None:
+        self.bucket = bucket
+        self._session = session
+
+    def uri(self, name: str) -> str:
+        return f"gs://{self.bucket}/{name}"
+
+    @cached_property
+    def _bucket(self) -> Any:
+        from google.cloud import storage
+
+        endpoint = self._session.override("storage")
+        client = storage.Client(
+            project=self._session.project or None,
+            credentials=self._session.credentials,
+            client_options={"api_endpoint": endpoint} if endpoint else None,
+        )
+        return client.bucket(self.bucket)
+
+    def exists(self, name: str) -> bool:
+        with self._calling("look up", name):
+            return bool(self._bucket.blob(name).exists(timeout=TIMEOUT_S))
+
+    def read(self, name: str) -> bytes:
+        """The whole object. Raises NotFound."""
+        with self._calling("read", name):
+            data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_S)
+            return data
+
+    def write(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        only_if_absent: bool = False,
+        content_type: str = "application/octet-stream",
+    ) -> bool:
+        """Write the object; False where `only_if_absent` found it there, which nothing overwrites."""
+        return self._unless_present(
+            name,
+            lambda blob, condition: blob.upload_from_string(
+                data, content_type=content_type, timeout=TIMEOUT_S, **condition
+            ),
+            only_if_absent,
+        )
+
+    def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
+        """Send a file; False where `only_if_absent` found the object there."""
+        return self._unless_present(
+            name,
+            lambda blob, condition: blob.upload_from_filename(
+                str(path), timeout=TIMEOUT_S, **({"retry": _retry()} | condition)
+            ),
+            only_if_absent,
+        )
+
+    def download(self, name: str, path: Path) -> None:
+        """Fetch the object into a file. Raises NotFound; leaves no half file."""
+        part = path.with_name(path.name + ".part")
+        try:
+            with self._calling("download", name):
+                self._bucket.blob(name).download_to_filename(str(part), timeout=TIMEOUT_S)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects whose names begin so, in the order of their names."""
+        with self._calling("list", prefix):
+            for blob in self._bucket.client.list_blobs(self._bucket, prefix=prefix, timeout=TIMEOUT_S):
+                yield StoredObject(blob.name, int(blob.size or 0), blob.updated)
+
+    def _unless_present(self, name: str, send: Any, only_if_absent: bool) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        condition = {"if_generation_match": 0} if only_if_absent else {}
+        with self._calling("write", name):
+            try:
+                send(self._bucket.blob(name), condition)
+            except PreconditionFailed:
+                return False
+        return True
+
+    @contextmanager
+    def _calling(self, verb: str, name: str) -> Iterator[None]:
+        import requests
+
+        what = f"cannot {verb} {self.uri(name)}"
+        try:
+            with translated(what):
+                yield
+        except NotFound:
+            raise
+        except requests.RequestException as error:
+            raise RemoteError(f"{what}: Cloud Storage does not answer ({type(error).__name__})") from error
+
+
+def _retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY
