@@ -25,7 +25,7 @@ class LogLine:
 
 
 class JobLog:
-    """A job's log, read forward: each `new()` yields the lines not yet yielded, in the order of their times."""
+    """A job's log, read forward: each `new()` yields the lines not yet yielded, in order of time."""
 
     def __init__(self, session: Session, job_id: str) -> None:
         self._session = session

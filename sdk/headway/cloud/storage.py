@@ -64,6 +64,20 @@ class ObjectStore:
             data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_S)
             return data
 
+    def read_from(self, name: str, offset: int) -> bytes:
+        """What the object holds from a byte on; empty where it is absent or has nothing new."""
+        from google.api_core.exceptions import RequestRangeNotSatisfiable
+
+        try:
+            with self._calling("read", name):
+                try:
+                    data: bytes = self._bucket.blob(name).download_as_bytes(start=offset, timeout=TIMEOUT_S)
+                except RequestRangeNotSatisfiable:
+                    return b""
+                return data
+        except NotFound:
+            return b""
+
     def write(
         self,
         name: str,

@@ -12,7 +12,7 @@ from headway.spec import layout
 from headway.spec.plan import Plan
 
 ENDED = frozenset({"succeeded", "failed", "cancelled", "expired", "partially_succeeded"})
-"""States that a job does not leave. Google's own client waits for ever on the last two: we do our own waiting."""
+"""States that a job does not leave. Google's client waits for ever on the last two: we do our own waiting."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def render(plan: Plan) -> dict[str, Any]:
 
 
 class CustomJobs:
-    """Custom jobs of a project in one region, through google-cloud-aiplatform's generated client over REST."""
+    """Custom jobs of a project in one region, through google-cloud-aiplatform's client over REST."""
 
     def __init__(self, session: Session, region: str) -> None:
         from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
