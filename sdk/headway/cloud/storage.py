@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,22 +87,36 @@ class ObjectStore:
         content_type: str = "application/octet-stream",
     ) -> bool:
         """Write the object; False where `only_if_absent` found it there, which nothing overwrites."""
-        return self._unless_present(
+        condition = {"if_generation_match": 0} if only_if_absent else {}
+        return self._send(
             name,
-            lambda blob, condition: blob.upload_from_string(
+            lambda blob: blob.upload_from_string(
                 data, content_type=content_type, timeout=TIMEOUT_S, **condition
             ),
-            only_if_absent,
+        )
+
+    def generation(self, name: str) -> tuple[int, datetime]:
+        """The object's generation and when it was written (UTC). Raises NotFound."""
+        with self._calling("look up", name):
+            blob = self._bucket.blob(name)
+            blob.reload(timeout=TIMEOUT_S)
+            return int(blob.generation), blob.updated
+
+    def replace(self, name: str, data: bytes, *, generation: int) -> bool:
+        """Write over that very generation of the object; False where another has come since."""
+        return self._send(
+            name,
+            lambda blob: blob.upload_from_string(data, timeout=TIMEOUT_S, if_generation_match=generation),
         )
 
     def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
         """Send a file; False where `only_if_absent` found the object there."""
-        return self._unless_present(
-            name,
-            lambda blob, condition: blob.upload_from_filename(
-                str(path), timeout=TIMEOUT_S, **({"retry": _retry()} | condition)
-            ),
-            only_if_absent,
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        # a file's upload writes the same bytes however often it is sent, so it is safe to retry
+        condition = {"if_generation_match": 0} if only_if_absent else {"retry": DEFAULT_RETRY}
+        return self._send(
+            name, lambda blob: blob.upload_from_filename(str(path), timeout=TIMEOUT_S, **condition)
         )
 
     def download(self, name: str, path: Path) -> None:
@@ -121,13 +135,13 @@ class ObjectStore:
             for blob in self._bucket.client.list_blobs(self._bucket, prefix=prefix, timeout=TIMEOUT_S):
                 yield StoredObject(blob.name, int(blob.size or 0), blob.updated)
 
-    def _unless_present(self, name: str, send: Any, only_if_absent: bool) -> bool:
+    def _send(self, name: str, send: Callable[[Any], None]) -> bool:
+        """False where a precondition did not hold."""
         from google.api_core.exceptions import PreconditionFailed
 
-        condition = {"if_generation_match": 0} if only_if_absent else {}
         with self._calling("write", name):
             try:
-                send(self._bucket.blob(name), condition)
+                send(self._bucket.blob(name))
             except PreconditionFailed:
                 return False
         return True
@@ -144,9 +158,3 @@ class ObjectStore:
             raise
         except requests.RequestException as error:
             raise RemoteError(f"{what}: Cloud Storage does not answer ({type(error).__name__})") from error
-
-
-def _retry() -> Any:
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return DEFAULT_RETRY

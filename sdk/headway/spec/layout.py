@@ -34,9 +34,17 @@ class BucketLayout:
     def build_context(self, digest: str) -> str:
         return f"headway/builds/{digest}/context.tar.gz"
 
+    def environment(self, name: str) -> str:
+        """The parts of the environment that jobs of this name were last built with."""
+        return f"headway/environments/{name}.json"
+
     @property
     def build_logs(self) -> str:
         return "headway/build-logs"
+
+    @property
+    def runs(self) -> str:
+        return "headway/runs/"
 
     def run(self, run_id: str) -> str:
         """The run's prefix; also Vertex's baseOutputDirectory (model/, checkpoints/, logs/ are below it)."""

@@ -1,0 +1,206 @@
+"""From a config to a plan, and what a submit of it would do. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from headway.cloud import registry
+from headway.cloud.session import Session
+from headway.cloud.storage import ObjectStore
+from headway.config import Loaded, check_files, load
+from headway.data import transfer
+from headway.data.pins import read_pins
+from headway.errors import NotFound
+from headway.source.bundle import Bundle, pack
+from headway.source.environment import EnvironmentSource, describe
+from headway.spec.layout import BucketLayout
+from headway.spec.place import Place
+from headway.spec.plan import CodePin, ImagePin, Plan, image_uri, make_plan
+
+Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job made ready on the laptop: its plan, and the sources that the plan's digests name."""
+
+    loaded: Loaded
+    place: Place
+    bundle: Bundle
+    environment: EnvironmentSource
+    plan: Plan
+
+    def again(self, number: int) -> Prepared:
+        """The same content as another run: the `number`th."""
+        return prepare_from(self.loaded, self.place, self.bundle, self.environment, self.plan, number)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the place already holds of a plan."""
+
+    image: bool
+    bundle: bool
+    data_missing: tuple[str, ...]
+    claimed: bool
+
+
+@dataclass(frozen=True)
+class PreviewStep:
+    """One step of a submit: `what` is image, bundle, data or job; `action` what would be done, and why."""
+
+    what: str
+    action: Action
+    detail: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan and what a submit of it would do, step by step."""
+
+    plan: Plan
+    steps: tuple[PreviewStep, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The stable JSON document of `launch plan --json`."""
+        return {
+            "run_id": self.plan.run_id,
+            "steps": [vars(step) for step in self.steps],
+            "plan": self.plan.model_dump(mode="json"),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"run {self.plan.run_id}"]
+        lines += [f"  {step.what:<7} {step.action:<8} {step.detail}: {step.why}" for step in self.steps]
+        return "\n".join(lines)
+
+
+def prepare(
+    config: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    place: Place,
+) -> Prepared:
+    """Read the config, pack the code, digest the environment and pin the data. Raises InputError."""
+    loaded = load(config, overrides, flags or {})
+    check_files(loaded)
+    spec = loaded.spec
+    pins = read_pins(loaded.root, spec.data)
+    bundle = pack(loaded.root, exclude=spec.data)
+    environment = describe(spec.environment, loaded.root)
+    plan = make_plan(
+        spec,
+        place,
+        code=CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size),
+        image=ImagePin(
+            digest=environment.digest,
+            base=spec.environment.base,
+            uri=image_uri(place, environment.digest),
+        ),
+        data=pins,
+    )
+    return Prepared(loaded, place, bundle, environment, plan)
+
+
+def prepare_from(
+    loaded: Loaded, place: Place, bundle: Bundle, environment: EnvironmentSource, plan: Plan, number: int
+) -> Prepared:
+    """The same digests under the `number`th run id."""
+    numbered = make_plan(loaded.spec, place, code=plan.code, image=plan.image, data=plan.data, again=number)
+    return Prepared(loaded, place, bundle, environment, numbered)
+
+
+def look_up(prepared: Prepared, session: Session, store: ObjectStore) -> Found:
+    """Ask the place what it already holds: four questions at once, each with its own deadline."""
+    plan = prepared.plan
+
+    def missing() -> tuple[str, ...]:
+        stores: Callable[[str], ObjectStore] = lambda bucket: ObjectStore(session, bucket)  # noqa: E731
+        return tuple(pin.path for pin in transfer.missing(plan.data, plan.data_remote, stores))
+
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up") as pool:
+        image = pool.submit(registry.digest_of, session, plan.image.uri)
+        bundle = pool.submit(store.exists, plan.layout.bundle(plan.code.digest))
+        data = pool.submit(missing)
+        claim = pool.submit(store.exists, plan.layout.plan(plan.run_id))
+        return Found(image.result() is not None, bundle.result(), data.result(), claim.result())
+
+
+def plan(
+    config: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    place: Place,
+    reachable: bool = True,
+) -> Preview:
+    """Everything that a submit would do, and why; changes nothing.
+
+    With `reachable` false (a local stack that is not up) nothing is asked and the steps read `unknown`.
+    """
+    prepared = prepare(config, overrides=overrides, flags=flags, place=place)
+    if not reachable:
+        return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
+    session = Session.of(place)
+    store = ObjectStore(session, place.bucket)
+    found = look_up(prepared, session, store)
+    why = "" if found.image else _why_built(prepared, store)
+    return Preview(prepared.plan, _steps(prepared, found, why))
+
+
+def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewStep, ...]:
+    plan = prepared.plan
+    image = plan.image.uri.rpartition("/")[2]
+    code = f"{plan.code.files} files, {plan.code.size:,} bytes, sha256 {plan.code.digest[:12]}"
+    machine = f"{plan.machine.nodes} x {plan.machine.type}"
+    if plan.machine.accelerator:
+        machine += f" with {plan.machine.accelerator_count} x {plan.machine.accelerator}"
+    machine += f" in {', then '.join(plan.regions)}"
+    data = [
+        (pin, f"{pin.path} at {pin.md5[:12]}, {pin.files} files, {pin.size:,} bytes") for pin in plan.data
+    ]
+    if found is None:
+        rows = [("image", image), ("bundle", code), *(("data", text) for _, text in data), ("job", machine)]
+        return tuple(PreviewStep(what, "unknown", detail, why) for what, detail in rows)
+    return (
+        PreviewStep("image", "reuse", image, "an image of this digest exists")
+        if found.image
+        else PreviewStep("image", "build", image, why),
+        PreviewStep("bundle", "reuse", code, "a bundle of this digest is in the bucket")
+        if found.bundle
+        else PreviewStep("bundle", "upload", code, "no bundle of this digest is in the bucket"),
+        *(
+            PreviewStep("data", "missing", text, f"not in {plan.data_remote}: run launch data push")
+            if pin.path in found.data_missing
+            else PreviewStep("data", "reuse", text, f"this version is in {plan.data_remote}")
+            for pin, text in data
+        ),
+        PreviewStep("job", "attach", machine, "this very run was submitted before; --again makes another")
+        if found.claimed
+        else PreviewStep("job", "create", machine, "no run has this content"),
+    )
+
+
+def _why_built(prepared: Prepared, store: ObjectStore) -> str:
+    """Which part of the environment differs from the one that this name was last built with."""
+    import json
+
+    try:
+        record = store.read(prepared.plan.layout.environment(prepared.plan.name))
+    except NotFound:
+        return "no image was built for this name yet"
+    before: dict[str, str] = json.loads(record)
+    parts = prepared.environment.parts
+    changed = sorted(key for key in before.keys() | parts.keys() if before.get(key) != parts.get(key))
+    return f"changed: {', '.join(changed)}" if changed else "the image is gone from the registry"
+
+
+def layout_of(place: Place) -> BucketLayout:
+    """The bucket's layout at a place."""
+    return BucketLayout(place.bucket)
