@@ -1,0 +1,23 @@
+"""The laptop's verbs: what the command and notebooks call."""
+
+from headway.jobs.images import cancel_build
+from headway.jobs.listing import runs
+from headway.jobs.planning import Preview, PreviewStep, plan, preview
+from headway.jobs.progress import Progress
+from headway.jobs.run import Output, Run, RunView, attach
+from headway.jobs.submission import submit
+
+__all__ = [
+    "Output",
+    "Preview",
+    "PreviewStep",
+    "Progress",
+    "Run",
+    "RunView",
+    "attach",
+    "cancel_build",
+    "plan",
+    "preview",
+    "runs",
+    "submit",
+]

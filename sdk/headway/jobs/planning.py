@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +13,13 @@ from headway.cloud import registry
 from headway.cloud.session import Session
 from headway.cloud.storage import ObjectStore
 from headway.config import Loaded, check_files, load
+from headway.config.profile import find_place, read_local_place
 from headway.data import transfer
 from headway.data.pins import read_pins
 from headway.errors import NotFound
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
-from headway.spec.layout import BucketLayout
-from headway.spec.place import Place
+from headway.spec.place import UNSTARTED, Place
 from headway.spec.plan import CodePin, ImagePin, Plan, image_uri, make_plan
 
 Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
@@ -154,6 +155,25 @@ def plan(
     return Preview(prepared.plan, _steps(prepared, found, why))
 
 
+def preview(
+    config: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    local: bool,
+    profile: str | None,
+    state: Path,
+) -> Preview:
+    """`plan` at the place that a profile or `local` names; a local stack that is not up stays so."""
+    place = read_local_place(state) if local else None
+    reachable = place is not None or not local
+    if place is None:
+        place = (
+            UNSTARTED if local else find_place(profile=profile, local=False, start=config.parent, state=state)
+        )
+    return plan(config, overrides=overrides, flags=flags, place=place, reachable=reachable)
+
+
 def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewStep, ...]:
     plan = prepared.plan
     image = plan.image.uri.rpartition("/")[2]
@@ -189,8 +209,6 @@ def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewSt
 
 def _why_built(prepared: Prepared, store: ObjectStore) -> str:
     """Which part of the environment differs from the one that this name was last built with."""
-    import json
-
     try:
         record = store.read(prepared.plan.layout.environment(prepared.plan.name))
     except NotFound:
@@ -199,8 +217,3 @@ def _why_built(prepared: Prepared, store: ObjectStore) -> str:
     parts = prepared.environment.parts
     changed = sorted(key for key in before.keys() | parts.keys() if before.get(key) != parts.get(key))
     return f"changed: {', '.join(changed)}" if changed else "the image is gone from the registry"
-
-
-def layout_of(place: Place) -> BucketLayout:
-    """The bucket's layout at a place."""
-    return BucketLayout(place.bucket)

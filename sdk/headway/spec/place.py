@@ -28,3 +28,15 @@ class Place(BaseModel):
     build_service_account: str | None = None
     endpoints: dict[str, str] = {}
     credentials: Literal["default", "anonymous"] = "default"
+
+
+UNSTARTED = Place(
+    profile="local",
+    project="headway-local",
+    region="us-central1",
+    bucket="headway-local",
+    dvc_remote="gs://headway-local/dvc",
+    tracking_uri="http://127.0.0.1",
+    credentials="anonymous",
+)
+"""The local stack before it is up: enough to plan with, nothing to reach."""

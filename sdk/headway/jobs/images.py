@@ -1,0 +1,112 @@
+"""The environment image: context to the bucket, Cloud Build, its log until the end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+from headway.cloud.build import RUNNING, Build, Builds, render
+from headway.cloud.session import Session
+from headway.cloud.storage import ObjectStore
+from headway.errors import BuildFailed, DeadlinePassed
+from headway.jobs.planning import Prepared
+from headway.jobs.progress import Progress, interruptible
+from headway.source import assets
+from headway.spec.place import Place
+
+BUILD_DEADLINE_S = 2 * 3600.0
+"""The spec's own timeout is an hour; the rest is for waiting in Cloud Build's queue."""
+
+_LAST_LINES = 20
+
+
+def build_image(prepared: Prepared, session: Session, store: ObjectStore, progress: Progress) -> None:
+    """Build the plan's image, or wait for a build of it that runs already. Raises BuildFailed."""
+    plan = prepared.plan
+    builds = Builds(session, prepared.place.region)
+    tag = f"headway-{plan.image.digest[:20]}"
+    build = builds.tagged(tag)
+    if build is None:
+        with interruptible("stopped before the image build began", "nothing goes on running"):
+            context = plan.layout.build_context(plan.image.digest)
+            _send_context(prepared, store, context, progress)
+            build = builds.create(_body(prepared, context, tag))
+    progress.step("image", f"build {plan.image.uri.rpartition('/')[2]} (Cloud Build {build.build_id})")
+    with interruptible(
+        f"stopped waiting: the image build {build.build_id} goes on, and a next submit uses its image",
+        f"to stop it: launch cancel --build {build.build_id}",
+    ):
+        _wait(builds, build, store, plan.layout.build_logs, progress)
+
+
+def cancel_build(build_id: str, place: Place) -> None:
+    """Stop an image build. Raises NotFound."""
+    Builds(Session.of(place), place.region).cancel(build_id)
+
+
+def _send_context(prepared: Prepared, store: ObjectStore, name: str, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix="headway-") as folder:
+        path = Path(folder) / "context.tar.gz"
+        prepared.environment.write_context(path)
+        progress.step("image", f"send the build context ({path.stat().st_size:,} bytes)")
+        store.upload(name, path)
+
+
+def _body(prepared: Prepared, context: str, tag: str) -> dict[str, object]:
+    import yaml
+
+    plan = prepared.plan
+    return render(
+        yaml.safe_load(assets.read("trainer.yaml")),
+        substitutions={"_IMAGE": plan.image.uri, "_BASE": plan.image.base},
+        bucket=plan.bucket,
+        context=context,
+        logs=plan.layout.build_logs,
+        tags=["headway", tag],
+        service_account=prepared.place.build_service_account,
+    )
+
+
+def _wait(builds: Builds, build: Build, store: ObjectStore, logs: str, progress: Progress) -> None:
+    log = _Log(store, f"{logs}/log-{build.build_id}.txt", progress)
+    deadline = time.monotonic() + BUILD_DEADLINE_S
+    while build.status in RUNNING:
+        if time.monotonic() > deadline:
+            raise DeadlinePassed(
+                f"the image build {build.build_id} still reads {build.status} after two hours",
+                hint=f"to stop it: launch cancel --build {build.build_id}",
+            )
+        time.sleep(1)
+        log.follow()
+        build = builds.get(build.build_id)
+    log.follow()
+    if build.status != "SUCCESS":
+        raise BuildFailed(
+            f"the image build {build.build_id} ended {build.status}"
+            + (f": {build.detail}" if build.detail else ""),
+            details=log.last,
+            hint=f"the whole log is {store.uri(log.name)}",
+        )
+
+
+class _Log:
+    """A build's log in the bucket, handed on line by line as it grows."""
+
+    def __init__(self, store: ObjectStore, name: str, progress: Progress) -> None:
+        self.name = name
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._store = store
+        self._progress = progress
+        self._offset = 0
+        self._rest = b""
+
+    def follow(self) -> None:
+        data = self._store.read_from(self.name, self._offset)
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            self.last.append(text)
+            self._progress.line(text)

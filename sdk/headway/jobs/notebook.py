@@ -1,0 +1,88 @@
+"""The Python way in, as notebooks and pipelines call it: `headway.submit`, `plan`, `runs`, `attach`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headway.config.profile import default_state, find_place
+from headway.jobs import listing, planning, run, submission
+from headway.jobs.planning import Preview
+from headway.jobs.run import Run, RunView
+from headway.spec.place import Place
+
+
+class Printed:
+    """Progress as plain lines on standard error; a build's log is left out."""
+
+    def step(self, name: str, detail: str) -> None:
+        sys.stderr.write(f"{name}: {detail}\n")
+
+    def line(self, text: str) -> None:
+        pass
+
+
+def submit(
+    config: str | Path,
+    *,
+    gpu: str | None = None,
+    spot: bool | None = None,
+    local: bool = False,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    again: bool = False,
+) -> Run:
+    """Submit a job and return its run at once. `overrides` are `key=value` words as on the command line.
+
+    `local=True` uses the local stack and starts it where it is not up. Raises HeadwayError.
+    """
+    path = Path(config)
+    return submission.submit(
+        path,
+        overrides=overrides,
+        flags=_flags(gpu, spot),
+        place=_place(path, local, profile),
+        again=again,
+        progress=Printed(),
+    )
+
+
+def plan(
+    config: str | Path,
+    *,
+    gpu: str | None = None,
+    spot: bool | None = None,
+    local: bool = False,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Preview:
+    """What a submit would do, and why. Changes and starts nothing, the local stack neither."""
+    path = Path(config)
+    return planning.preview(
+        path,
+        overrides=overrides,
+        flags=_flags(gpu, spot),
+        local=local,
+        profile=profile,
+        state=default_state(),
+    )
+
+
+def runs(*, local: bool = False, profile: str | None = None, limit: int = 20) -> list[RunView]:
+    """The newest runs."""
+    return listing.runs(_place(Path.cwd(), local, profile), limit=limit)
+
+
+def attach(run_id: str, *, local: bool = False, profile: str | None = None) -> Run:
+    """The run of that id, submitted from anywhere. Raises NotFound."""
+    return run.attach(run_id, _place(Path.cwd(), local, profile))
+
+
+def _flags(gpu: str | None, spot: bool | None) -> dict[str, object]:
+    flags = {"resources.gpu": gpu, "resources.spot": spot}
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def _place(start: Path, local: bool, profile: str | None) -> Place:
+    return find_place(profile=profile, local=local, start=start, state=default_state())

@@ -1,0 +1,307 @@
+"""Run: what a job became. State, logs, metrics and outputs, read from where they are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from headway.cloud import vertex
+from headway.cloud.logs import JobLog, LogLine
+from headway.cloud.session import Session
+from headway.cloud.storage import ObjectStore, StoredObject
+from headway.errors import DeadlinePassed, InputError, NotFound, RemoteError
+from headway.spec import layout
+from headway.spec.place import Place
+from headway.spec.plan import Plan
+from headway.spec.status import RunStatus
+
+if TYPE_CHECKING:
+    import pandas
+
+OUTAGE_S = 300.0
+"""So long may Google not answer before a wait gives up: one 503 while polling ends nothing."""
+
+_LOG_GRACE_S = 5.0
+"""Log entries may come so much later than the job's end."""
+
+T = TypeVar("T")
+
+
+class RunView(BaseModel):
+    """The stable JSON document of a run (`launch status --json`). Times are UTC; None where not known yet."""
+
+    run_id: str
+    name: str
+    state: str
+    phase: str | None
+    metrics: dict[str, float]
+    step: int | None
+    epoch: int | None
+    outputs: str
+    checkpoints: tuple[str, ...]
+    model: str | None
+    registered: str | None
+    tracking_url: str | None
+    created: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    region: str
+    machine: str
+    image: str
+    job: str
+    exit_code: int | None
+    error: str | None
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that the run left: its path below the run, size in bytes and gs:// address."""
+
+    path: str
+    size: int
+    uri: str
+
+
+class Run:
+    """A submitted run, followed from the laptop. Every call asks Google; nothing is kept here."""
+
+    def __init__(
+        self, plan: Plan, place: Place, *, session: Session | None = None, job: vertex.Job | None = None
+    ) -> None:
+        self.plan = plan
+        self.place = place
+        self._session = session or Session.of(place)
+        self._store = ObjectStore(self._session, place.bucket)
+        self._job = job
+
+    @property
+    def run_id(self) -> str:
+        return self.plan.run_id
+
+    @property
+    def state(self) -> str:
+        """Google's JobState in lower case: queued, pending, running, succeeded, failed, cancelled, ..."""
+        return self.job().state
+
+    @property
+    def status(self) -> RunStatus | None:
+        """What the container says of itself; None before it has said anything."""
+        try:
+            return RunStatus.model_validate_json(self._store.read(self.plan.layout.status(self.run_id)))
+        except NotFound:
+            return None
+        except ValidationError as error:
+            raise RemoteError(
+                f"the status of {self.run_id} cannot be read: it was written by another version of headway",
+                hint="upgrade headway here",
+            ) from error
+
+    def job(self) -> vertex.Job:
+        """The job as Vertex AI tells it now. Raises NotFound where it was never made, or was deleted."""
+        job = self._job
+        if job is None or job.state not in vertex.ENDED:
+            job = self._jobs.get(job.name) if job else find_job(self._session, self.plan)
+        if job is None:
+            raise NotFound(
+                f"{self.run_id} is claimed, but Vertex AI has no job of it",
+                hint="submit the same config again: that repairs it",
+            )
+        self._job = job
+        return job
+
+    def view(self) -> RunView:
+        """Everything about the run in one document."""
+        return _view(self.plan, self.job(), self.status)
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        on_log: Callable[[LogLine], None] | None = None,
+        on_poll: Callable[[vertex.Job], None] | None = None,
+    ) -> RunView:
+        """Wait until the job has ended, whatever the end; `on_log` gets its lines, `on_poll` each look.
+
+        `timeout` is in seconds. Raises DeadlinePassed (the run goes on), RemoteError after a long outage.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        log = JobLog(self._session, self._first_job().job_id)
+        for job in self._polls(deadline):
+            if on_log:
+                _tell(log, on_log)
+            if on_poll:
+                on_poll(job)
+        if on_log:
+            self._drain(log, on_log)
+        return self.view()
+
+    def logs(self, follow: bool = False) -> Iterator[LogLine]:
+        """The lines of all replicas; with `follow` until the job has ended."""
+        log = JobLog(self._session, self._first_job().job_id)
+        if follow:
+            for _ in self._polls(None):
+                yield from self._patiently(lambda: list(log.new()))
+        yield from log.new()
+
+    def metrics(self) -> pandas.DataFrame:
+        """The history: one row a step, one column a metric, NaN where a metric was not logged at that step."""
+        from headway.jobs.history import metric_history
+
+        return metric_history(self.place, self.status)
+
+    def cancel(self) -> None:
+        """Ask for the end of the job. One that has ended already stays as it is."""
+        job = self.job()
+        if job.state not in vertex.ENDED:
+            self._jobs.cancel(job.name)
+
+    def outputs(self) -> list[Output]:
+        """The files that the run left: outputs, checkpoints and model."""
+        prefix = self.plan.layout.run(self.run_id) + "/"
+        kept = ("outputs/", "checkpoints/", "model/", "logs/")
+        return [
+            _output(entry, prefix, self._store)
+            for entry in self._store.list(prefix)
+            if entry.name.removeprefix(prefix).startswith(kept)
+        ]
+
+    def pull(self, folder: Path) -> list[Path]:
+        """Fetch the run's files below a folder; a file that is there with its size is kept."""
+        prefix = self.plan.layout.run(self.run_id) + "/"
+        paths = []
+        for output in self.outputs():
+            path = folder / output.path
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise RemoteError(f"{output.uri} would be written outside {folder}")
+            if not (path.is_file() and path.stat().st_size == output.size):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._store.download(prefix + output.path, path)
+            paths.append(path)
+        return paths
+
+    @cached_property
+    def _jobs(self) -> vertex.CustomJobs:
+        region = self._job.region if self._job else self.plan.regions[0]
+        return vertex.CustomJobs(self._session, region)
+
+    def _first_job(self) -> vertex.Job:
+        return self._job or self.job()
+
+    def _polls(self, deadline: float | None) -> Iterator[vertex.Job]:
+        """The job at each look, the last time when it has ended; looks grow rarer, from 0.3 to 5 seconds."""
+        pause = 0.3
+        while True:
+            job = self._patiently(self.job)
+            yield job
+            if job.state in vertex.ENDED:
+                return
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise DeadlinePassed(
+                    f"{self.run_id} still reads {job.state}",
+                    hint=f"it goes on; follow it with: launch logs -f {self.run_id}",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.15, 5.0)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        since, pause = time.monotonic(), 1.0
+        while True:
+            try:
+                return ask()
+            except NotFound:
+                raise
+            except RemoteError:
+                if time.monotonic() - since > OUTAGE_S:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, 30.0)
+
+    def _drain(self, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
+        """Lines that came with the job's end: until a look brings none, for some seconds at most."""
+        deadline = time.monotonic() + _LOG_GRACE_S
+        while _tell(log, on_log) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+def attach(run_id: str, place: Place) -> Run:
+    """The run of that id. Raises NotFound with the runs of similar names."""
+    session = Session.of(place)
+    store = ObjectStore(session, place.bucket)
+    if not run_id or "/" in run_id:
+        raise InputError(f"{run_id!r} is no run id", hint="list them with: launch list")
+    plan_name = layout.BucketLayout(place.bucket).plan(run_id)
+    try:
+        plan = Plan.model_validate_json(store.read(plan_name))
+    except NotFound as error:
+        where = "the local stack" if place.profile == "local" else f"gs://{place.bucket}"
+        raise NotFound(f"there is no run {run_id} in {where}", hint="list them with: launch list") from error
+    except ValidationError as error:
+        raise RemoteError(
+            f"the plan of {run_id} cannot be read: it was written by another version of headway",
+            hint="upgrade headway here",
+        ) from error
+    return Run(plan, place, session=session)
+
+
+def find_job(session: Session, plan: Plan) -> vertex.Job | None:
+    """The job of a plan, looked for by its label in the plan's regions."""
+    for region in plan.regions:
+        for job in vertex.CustomJobs(session, region).labelled(layout.LABEL_RUN, plan.run_id):
+            return job
+    return None
+
+
+def _tell(log: JobLog, on_log: Callable[[LogLine], None]) -> bool:
+    """Hand on the new lines; a look that fails is made up for by the next one."""
+    told = False
+    try:
+        for line in log.new():
+            told = True
+            on_log(line)
+    except RemoteError:
+        return told
+    return told
+
+
+def _output(entry: StoredObject, prefix: str, store: ObjectStore) -> Output:
+    return Output(entry.name.removeprefix(prefix), entry.size, store.uri(entry.name))
+
+
+def _view(plan: Plan, job: vertex.Job, status: RunStatus | None) -> RunView:
+    registered = status.registered if status else None
+    return RunView(
+        run_id=plan.run_id,
+        name=plan.name,
+        state=job.state,
+        phase=status.phase if status else None,
+        metrics=status.metrics if status else {},
+        step=status.step if status else None,
+        epoch=status.epoch if status else None,
+        outputs=plan.layout.uri(plan.layout.outputs(plan.run_id)),
+        checkpoints=status.checkpoints if status else (),
+        model=status.model_uri if status else None,
+        registered=f"models:/{registered.name}/{registered.version}" if registered else None,
+        tracking_url=status.tracking_url if status else None,
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        region=job.region,
+        machine=f"{job.nodes} x {job.machine}"
+        + (f" with {job.accelerator_count} x {job.accelerator}" if job.accelerator else ""),
+        image=job.image,
+        job=job.name,
+        exit_code=status.exit_code if status else None,
+        error=(status.error if status else None) or job.error,
+        warnings=status.warnings if status else (),
+    )
