@@ -24,6 +24,7 @@ _GOOGLE = {
     "cloudbuild": "https://cloudbuild.googleapis.com",
     "logging": "https://logging.googleapis.com",
     "secretmanager": "https://secretmanager.googleapis.com",
+    "storage": "https://storage.googleapis.com",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from headway.cloud.session import TIMEOUT_S, Session, translated
 from headway.errors import InputError, NotFound, RemoteError
@@ -63,6 +64,23 @@ class ObjectStore:
         with self._calling("read", name):
             data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_S)
             return data
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """The object's bytes piece by piece, by one plain GET: cheaper than the client for many small ones.
+
+        Raises NotFound, and RemoteError at once: the caller retries.
+        """
+        base = f"{self._session.endpoint('storage')}/storage/v1/b/{self.bucket}"
+        url = f"{base}/o/{quote(name, safe='')}?alt=media"
+        with (
+            self._calling("read", name),
+            self._session.http.get(url, stream=True, timeout=TIMEOUT_S) as reply,
+        ):
+            if reply.status_code == 404:
+                raise NotFound(f"cannot read {self.uri(name)}: there is no such object")
+            if not reply.ok:
+                raise RemoteError(f"cannot read {self.uri(name)}: {reply.status_code} {reply.reason}")
+            yield from reply.iter_content(1 << 20)
 
     def read_from(self, name: str, offset: int) -> bytes:
         """What the object holds from a byte on; empty where it is absent or has nothing new."""
@@ -134,6 +152,11 @@ class ObjectStore:
         with self._calling("list", prefix):
             for blob in self._bucket.client.list_blobs(self._bucket, prefix=prefix, timeout=TIMEOUT_S):
                 yield StoredObject(blob.name, int(blob.size or 0), blob.updated)
+
+    def delete(self, name: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        with suppress(NotFound), self._calling("delete", name):
+            self._bucket.blob(name).delete(timeout=TIMEOUT_S)
 
     def _send(self, name: str, send: Callable[[Any], None]) -> bool:
         """False where a precondition did not hold."""
