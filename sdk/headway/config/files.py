@@ -1,0 +1,126 @@
+"""The files that a config names: is the entrypoint there, and the lockfile?"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from pathlib import Path, PurePosixPath
+
+from headway.config.load import Loaded
+from headway.errors import ConfigError
+
+
+def check_files(loaded: Loaded) -> None:
+    """Raises ConfigError, pointing at the key, where a file that the config names is not there."""
+    module, colon, function = loaded.spec.entrypoint.partition(":")
+    if colon:
+        _check_function(loaded, module, function)
+    else:
+        _check_script(loaded, loaded.spec.entrypoint)
+    _check_requirements(loaded)
+    wheelhouse = loaded.spec.environment.wheelhouse
+    if wheelhouse is not None and not any((loaded.root / wheelhouse).glob("*.whl")):
+        raise loaded.error(
+            "environment.wheelhouse",
+            f"there are no wheels in {wheelhouse}",
+            hint=f"fill it: pip download -r {loaded.spec.environment.requirements} -d {wheelhouse}",
+        )
+
+
+def _check_script(loaded: Loaded, script: str) -> None:
+    path = PurePosixPath(script)
+    if path.is_absolute() or ".." in path.parts:
+        raise loaded.error(
+            "entrypoint", f"{script} is outside of the project", hint="give a path relative to config.yaml"
+        )
+    if (loaded.root / path).is_file():
+        return
+    here = [p.relative_to(loaded.root).as_posix() for p in _scripts(loaded.root, (loaded.root / path).parent)]
+    raise _missing(loaded, f"there is no entrypoint {script}", script, here)
+
+
+def _scripts(root: Path, folder: Path) -> list[Path]:
+    folders = {root, folder if folder.is_dir() else root}
+    return sorted(path for each in folders for path in each.glob("*.py"))
+
+
+def _missing(loaded: Loaded, message: str, wanted: str, known: list[str]) -> ConfigError:
+    near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        there = f"there are {', '.join(known[:5])}; " if known else ""
+        hint = f"{there}write a script (train.py) or module:function, relative to config.yaml"
+    return loaded.error("entrypoint", message, hint=hint)
+
+
+def _check_function(loaded: Loaded, module: str, function: str) -> None:
+    if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
+        raise loaded.error(
+            "entrypoint",
+            f"{loaded.spec.entrypoint!r} is no module:function",
+            hint="write for example  training.main:run",
+        )
+    base = loaded.root.joinpath(*module.split("."))
+    source = next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+    if source is None:
+        if not _is_required(loaded, module.partition(".")[0]):
+            known = [p.stem for p in _scripts(loaded.root, base.parent)]
+            raise _missing(loaded, f"there is no module {module} beside config.yaml", module, known)
+        return
+    defined = _names_in(source)
+    if defined is not None and function.partition(".")[0] not in defined:
+        near = difflib.get_close_matches(function, defined, n=1, cutoff=0.5)
+        hint = (
+            f"did you mean {module}:{near[0]}?"
+            if near
+            else f"it defines {', '.join(sorted(defined)) or 'nothing'}"
+        )
+        raise loaded.error("entrypoint", f"{source.name} defines no {function}", hint=hint)
+
+
+def _is_required(loaded: Loaded, package: str) -> bool:
+    """Whether a package that is not in the project could come from its lockfile."""
+    if (loaded.root / package).is_dir():
+        return False
+    lockfile = loaded.root / loaded.spec.environment.requirements
+    text = lockfile.read_text(encoding="utf-8", errors="replace") if lockfile.is_file() else ""
+    named = {re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0] for line in text.splitlines()}
+    plain = {re.sub(r"[-_.]+", "-", name).lower() for name in named}
+    wanted = package.replace("_", "-").lower()
+    return any(name == wanted or wanted in name.split("-") for name in plain)
+
+
+def _names_in(source: Path) -> set[str] | None:
+    """Names that a module defines at its top, or None where only running it would tell."""
+    try:
+        tree = ast.parse(source.read_bytes())
+    except SyntaxError:
+        return None
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif not isinstance(node, ast.Expr):
+            return None
+    return None if "*" in names else names
+
+
+def _check_requirements(loaded: Loaded) -> None:
+    name = loaded.spec.environment.requirements
+    if (loaded.root / name).is_file():
+        return
+    others = sorted(p.name for p in loaded.root.glob("*requirements*.txt"))
+    hint = f"make it in the environment that you train in: pip freeze > {loaded.root / name}"
+    if others:
+        hint = f"did you mean {others[0]}? else {hint}"
+    raise loaded.error(
+        "environment.requirements",
+        f"there is no lockfile {name}, from which the image is built",
+        hint=hint,
+    )
