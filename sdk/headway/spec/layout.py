@@ -104,3 +104,5 @@ class TrainingVariables:
     MODEL = "HEADWAY_MODEL"
     SPOOL = "HEADWAY_SPOOL"
     NODES = "HEADWAY_NODES"
+    RESUME = "HEADWAY_RESUME"
+    """The checkpoint that a restarted run goes on from; absent on a first start."""
