@@ -5,7 +5,6 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 EXAMPLE := examples/digits
-RUFF_PATHS := sdk launcher tests benchmarks examples
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -52,15 +51,15 @@ test: setup base data wheelhouse ## the whole suite; HEADWAY_REQUIRE_DOCKER=1 ma
 	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt) python -m pytest $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, layers and the fast tests
-	@ruff format --check --quiet $(RUFF_PATHS)
-	@ruff check --quiet $(RUFF_PATHS)
+	@ruff format --check --quiet
+	@ruff check --quiet
 	@mypy
 	@lint-imports
 	@python -m pytest tests/unit -m 'not docker and not slow' -q
 
 format: setup ## rewrites the code in its format
-	@ruff check --quiet --fix-only $(RUFF_PATHS)
-	@ruff format --quiet $(RUFF_PATHS)
+	@ruff check --quiet --fix-only
+	@ruff format --quiet
 
 bench: setup base data wheelhouse ## what is measured, as ratios with their medians
 	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt) python -m benchmarks

@@ -18,7 +18,7 @@ main() {
 answers() { timeout 15 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
 none() {
-  echo "engine: no Docker engine ($1)" >&2
+  echo "engine: no Docker engine ($1); without one, jobs run as processes of this machine" >&2
   exit 3
 }
 

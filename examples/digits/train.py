@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import headway.lightning
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -13,6 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset, random_split
+
+import headway.lightning
 
 TILE = 8
 
@@ -32,30 +33,22 @@ def load(folder: Path) -> TensorDataset:
     return TensorDataset(torch.cat(pictures), torch.cat(labels))
 
 
-class Digits(pl.LightningDataModule):
-    def __init__(self, root: Path, batch_size: int = 32) -> None:
-        super().__init__()
-        self.root, self.batch_size = root, batch_size
-
-    def setup(self, stage: str) -> None:
-        whole = load(self.root / "train")
-        self.train, self.val = random_split(whole, [0.9, 0.1], torch.Generator().manual_seed(0))
-        self.test = load(self.root / "test")
-
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(self.train, self.batch_size, shuffle=True)
-
-    def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.val, self.batch_size)
-
-    def test_dataloader(self) -> DataLoader:
-        return DataLoader(self.test, self.batch_size)
+def loaders(root: Path, batch_size: int = 32) -> tuple[DataLoader, DataLoader, DataLoader]:
+    """For training, validation (a tenth of the training pictures) and the test."""
+    train, val = random_split(load(root / "train"), [0.9, 0.1], torch.Generator().manual_seed(0))
+    test = load(root / "test")
+    return (
+        DataLoader(train, batch_size, shuffle=True),
+        DataLoader(val, batch_size),
+        DataLoader(test, batch_size),
+    )
 
 
 class Classifier(pl.LightningModule):
     def __init__(self, lr: float) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self.lr = lr
         self.net = nn.Sequential(
             nn.Conv2d(1, 32, 3, padding=1),
             nn.ReLU(),
@@ -92,7 +85,7 @@ class Classifier(pl.LightningModule):
         self.log(f"{stage}_acc", accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"])
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
 
 
 def main() -> None:
@@ -103,10 +96,10 @@ def main() -> None:
     args = parser.parse_args()
 
     pl.seed_everything(7)
-    digits = Digits(args.data)
+    train, val, test = loaders(args.data)
     trainer = pl.Trainer(max_epochs=args.max_epochs, log_every_n_steps=10, **headway.lightning.kit())
-    trainer.fit(Classifier(args.lr), digits)
-    trainer.test(datamodule=digits)
+    trainer.fit(Classifier(args.lr), train, val)
+    trainer.test(dataloaders=test)
 
 
 if __name__ == "__main__":
