@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import headway.lightning
@@ -36,11 +35,10 @@ def load(folder: Path) -> TensorDataset:
 def loaders(root: Path, batch_size: int = 32) -> tuple[DataLoader, DataLoader, DataLoader]:
     """For training, validation (a tenth of the training pictures) and the test."""
     train, val = random_split(load(root / "train"), [0.9, 0.1], torch.Generator().manual_seed(0))
-    test = load(root / "test")
     return (
         DataLoader(train, batch_size, shuffle=True),
         DataLoader(val, batch_size),
-        DataLoader(test, batch_size),
+        DataLoader(load(root / "test"), batch_size),
     )
 
 
@@ -67,7 +65,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         pictures, labels = batch
-        loss = F.cross_entropy(self(pictures), labels)
+        loss = nn.functional.cross_entropy(self(pictures), labels)
         self.log("train_loss", loss)
         return loss
 
@@ -81,7 +79,7 @@ class Classifier(pl.LightningModule):
         pictures, labels = batch
         logits = self(pictures)
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        self.log(f"{stage}_loss", F.cross_entropy(logits, labels), prog_bar=True)
+        self.log(f"{stage}_loss", nn.functional.cross_entropy(logits, labels), prog_bar=True)
         self.log(f"{stage}_acc", accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -98,8 +96,9 @@ def main() -> None:
     pl.seed_everything(7)
     train, val, test = loaders(args.data)
     trainer = pl.Trainer(max_epochs=args.max_epochs, log_every_n_steps=10, **headway.lightning.kit())
-    trainer.fit(Classifier(args.lr), train, val)
-    trainer.test(dataloaders=test)
+    model = Classifier(args.lr)
+    trainer.fit(model, train, val)
+    trainer.test(model, test)
 
 
 if __name__ == "__main__":
