@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from headway.cloud.build import RUNNING, Build, Builds, render
-from headway.cloud.session import Session
+from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import BuildFailed, DeadlinePassed
 from headway.jobs.planning import Prepared
@@ -22,10 +22,9 @@ BUILD_DEADLINE_S = 2 * 3600.0
 _LAST_LINES = 20
 
 
-def build_image(prepared: Prepared, session: Session, store: ObjectStore, progress: Progress) -> None:
+def build_image(prepared: Prepared, services: Services, progress: Progress) -> None:
     """Build the plan's image, or wait for a build of it that runs already. Raises BuildFailed."""
-    plan = prepared.plan
-    builds = Builds(session, prepared.place.region)
+    plan, store, builds = prepared.plan, services.store, services.builds
     tag = f"headway-{plan.image.digest[:20]}"
     build = builds.tagged(tag)
     if build is None:
@@ -43,7 +42,7 @@ def build_image(prepared: Prepared, session: Session, store: ObjectStore, progre
 
 def cancel_build(build_id: str, place: Place) -> None:
     """Stop an image build. Raises NotFound."""
-    Builds(Session.of(place), place.region).cancel(build_id)
+    Services(place).builds.cancel(build_id)
 
 
 def _send_context(prepared: Prepared, store: ObjectStore, name: str, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from headway.cloud import vertex
-from headway.cloud.session import Session
+from headway.cloud.services import Services
 from headway.errors import NotFound
 from headway.jobs.run import Run, RunView, attach
 from headway.spec import layout
@@ -20,20 +20,20 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 def runs(place: Place, *, limit: int = 20, regions: Iterable[str] = ()) -> list[RunView]:
     """The newest runs in the place's region (and in `regions`), by Vertex AI's own list."""
-    session = Session.of(place)
+    services = Services(place)
     jobs: list[vertex.Job] = []
     for region in dict.fromkeys((place.region, *regions)):
-        jobs += islice(vertex.CustomJobs(session, region).labelled(layout.LABEL_RUN), limit)
+        jobs += islice(services.jobs(region).labelled(layout.LABEL_RUN), limit)
     jobs.sort(key=lambda job: job.created or _BEGINNING, reverse=True)
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="runs") as pool:
-        views = pool.map(lambda job: _view(job, place, session), jobs[:limit])
+        views = pool.map(lambda job: _view(job, services), jobs[:limit])
         return [view for view in views if view is not None]
 
 
-def _view(job: vertex.Job, place: Place, session: Session) -> RunView | None:
+def _view(job: vertex.Job, services: Services) -> RunView | None:
     """None where the bucket no longer holds the run's plan."""
     try:
-        plan = attach(job.labels[layout.LABEL_RUN], place).plan
+        plan = attach(job.labels[layout.LABEL_RUN], services.place, services=services).plan
     except NotFound:
         return None
-    return Run(plan, place, session=session, job=job).view()
+    return Run(plan, services, job=job).view()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headway.cloud import registry
-from headway.cloud.session import Session
+from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.config import Loaded, check_files, load
 from headway.config.profile import find_place, read_local_place
@@ -117,16 +116,15 @@ def prepare_from(
     return Prepared(loaded, place, bundle, environment, numbered)
 
 
-def look_up(prepared: Prepared, session: Session, store: ObjectStore) -> Found:
+def look_up(prepared: Prepared, services: Services) -> Found:
     """Ask the place what it already holds: four questions at once, each with its own deadline."""
-    plan = prepared.plan
+    plan, store = prepared.plan, services.store
 
     def missing() -> tuple[str, ...]:
-        stores: Callable[[str], ObjectStore] = lambda bucket: ObjectStore(session, bucket)  # noqa: E731
-        return tuple(pin.path for pin in transfer.missing(plan.data, plan.data_remote, stores))
+        return tuple(pin.path for pin in transfer.missing(plan.data, plan.data_remote, services.bucket))
 
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up") as pool:
-        image = pool.submit(registry.digest_of, session, plan.image.uri)
+        image = pool.submit(services.image_digest, plan.image.uri)
         bundle = pool.submit(store.exists, plan.layout.bundle(plan.code.digest))
         data = pool.submit(missing)
         claim = pool.submit(store.exists, plan.layout.plan(plan.run_id))
@@ -148,10 +146,9 @@ def plan(
     prepared = prepare(config, overrides=overrides, flags=flags, place=place)
     if not reachable:
         return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
-    session = Session.of(place)
-    store = ObjectStore(session, place.bucket)
-    found = look_up(prepared, session, store)
-    why = "" if found.image else _why_built(prepared, store)
+    services = Services(place)
+    found = look_up(prepared, services)
+    why = "" if found.image else _why_built(prepared, services.store)
     return Preview(prepared.plan, _steps(prepared, found, why))
 
 

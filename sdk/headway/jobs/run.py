@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from headway.cloud import vertex
 from headway.cloud.logs import JobLog, LogLine
-from headway.cloud.session import Session
+from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject
 from headway.errors import DeadlinePassed, InputError, NotFound, RemoteError
 from headway.spec import layout
@@ -76,13 +75,10 @@ class Output:
 class Run:
     """A submitted run, followed from the laptop. Every call asks Google; nothing is kept here."""
 
-    def __init__(
-        self, plan: Plan, place: Place, *, session: Session | None = None, job: vertex.Job | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, services: Services, *, job: vertex.Job | None = None) -> None:
         self.plan = plan
-        self.place = place
-        self._session = session or Session.of(place)
-        self._store = ObjectStore(self._session, place.bucket)
+        self._services = services
+        self._store = services.store
         self._job = job
 
     @property
@@ -111,7 +107,7 @@ class Run:
         """The job as Vertex AI tells it now. Raises NotFound where it was never made, or was deleted."""
         job = self._job
         if job is None or job.state not in vertex.ENDED:
-            job = self._jobs.get(job.name) if job else find_job(self._session, self.plan)
+            job = self._jobs.get(job.name) if job else find_job(self._services, self.plan)
         if job is None:
             raise NotFound(
                 f"{self.run_id} is claimed, but Vertex AI has no job of it",
@@ -136,7 +132,7 @@ class Run:
         `timeout` is in seconds. Raises DeadlinePassed (the run goes on), RemoteError after a long outage.
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
-        log = JobLog(self._session, self._first_job().job_id)
+        log = self._services.log(self._first_job().job_id)
         for job in self._polls(deadline):
             if on_log:
                 _tell(log, on_log)
@@ -148,17 +144,17 @@ class Run:
 
     def logs(self, follow: bool = False) -> Iterator[LogLine]:
         """The lines of all replicas; with `follow` until the job has ended."""
-        log = JobLog(self._session, self._first_job().job_id)
+        log = self._services.log(self._first_job().job_id)
         if follow:
             for _ in self._polls(None):
                 yield from self._patiently(lambda: list(log.new()))
         yield from log.new()
 
     def metrics(self) -> pandas.DataFrame:
-        """The history: one row a step, one column a metric, NaN where a metric was not logged at that step."""
+        """The history: one row a step, one column a metric, NaN where it was not logged at that step."""
         from headway.jobs.history import metric_history
 
-        return metric_history(self.place, self.status)
+        return metric_history(self._services.place, self.status)
 
     def cancel(self) -> None:
         """Ask for the end of the job. One that has ended already stays as it is."""
@@ -190,10 +186,9 @@ class Run:
             paths.append(path)
         return paths
 
-    @cached_property
+    @property
     def _jobs(self) -> vertex.CustomJobs:
-        region = self._job.region if self._job else self.plan.regions[0]
-        return vertex.CustomJobs(self._session, region)
+        return self._services.jobs(self._job.region if self._job else self.plan.regions[0])
 
     def _first_job(self) -> vertex.Job:
         return self._job or self.job()
@@ -234,15 +229,14 @@ class Run:
             time.sleep(0.2)
 
 
-def attach(run_id: str, place: Place) -> Run:
-    """The run of that id. Raises NotFound with the runs of similar names."""
-    session = Session.of(place)
-    store = ObjectStore(session, place.bucket)
+def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:
+    """The run of that id. Raises NotFound where the bucket holds no plan of it."""
+    services = services or Services(place)
     if not run_id or "/" in run_id:
         raise InputError(f"{run_id!r} is no run id", hint="list them with: launch list")
     plan_name = layout.BucketLayout(place.bucket).plan(run_id)
     try:
-        plan = Plan.model_validate_json(store.read(plan_name))
+        plan = Plan.model_validate_json(services.store.read(plan_name))
     except NotFound as error:
         where = "the local stack" if place.profile == "local" else f"gs://{place.bucket}"
         raise NotFound(f"there is no run {run_id} in {where}", hint="list them with: launch list") from error
@@ -251,13 +245,13 @@ def attach(run_id: str, place: Place) -> Run:
             f"the plan of {run_id} cannot be read: it was written by another version of headway",
             hint="upgrade headway here",
         ) from error
-    return Run(plan, place, session=session)
+    return Run(plan, services)
 
 
-def find_job(session: Session, plan: Plan) -> vertex.Job | None:
+def find_job(services: Services, plan: Plan) -> vertex.Job | None:
     """The job of a plan, looked for by its label in the plan's regions."""
     for region in plan.regions:
-        for job in vertex.CustomJobs(session, region).labelled(layout.LABEL_RUN, plan.run_id):
+        for job in services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id):
             return job
     return None
 

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from headway.cloud import vertex
-from headway.cloud.session import Session
+from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import DataNotReady, DeadlinePassed
 from headway.jobs import planning
@@ -23,7 +23,7 @@ from headway.spec.place import Place
 from headway.spec.plan import Plan
 
 CLAIM_LAPSES_S = 90.0
-"""A claim whose job has not come by then was left by a submit that died: creating a job takes at most 60 s."""
+"""A claim whose job has not come by then was left by a submit that died: creating one takes 60 s at most."""
 
 
 def submit(
@@ -43,30 +43,22 @@ def submit(
     progress = progress or Silent()
     with interruptible("stopped before anything was sent", "nothing goes on running"):
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
-        session = Session.of(place)
-        store = ObjectStore(session, place.bucket)
-        found = planning.look_up(prepared, session, store)
+        services = Services(place)
+        found = planning.look_up(prepared, services)
     if found.claimed and not again:
-        run = _attach(prepared.plan, place, session, store, progress)
+        run = _attach(prepared.plan, services, progress)
         if run is not None:
             return run
-    return _create(prepared, found, session, store, again, progress)
+    return _create(prepared, found, services, again, progress)
 
 
-def _create(
-    prepared: Prepared,
-    found: Found,
-    session: Session,
-    store: ObjectStore,
-    again: bool,
-    progress: Progress,
-) -> Run:
+def _create(prepared: Prepared, found: Found, services: Services, again: bool, progress: Progress) -> Run:
     _require_data(prepared.plan, found)
-    _provide_image(prepared, found, session, store, progress)
-    _provide_bundle(prepared, found, store, progress)
-    plan = _claim(prepared, store, again)
+    _provide_image(prepared, found, services, progress)
+    _provide_bundle(prepared, found, services.store, progress)
+    plan = _claim(prepared, services.store, again)
     if plan is None:
-        run = _attach(prepared.plan, prepared.place, session, store, progress)
+        run = _attach(prepared.plan, services, progress)
         if run is not None:
             return run
         plan = prepared.plan
@@ -75,9 +67,9 @@ def _create(
         f"look with: launch status {plan.run_id}; stop it with: launch cancel {plan.run_id}",
     ):
         region = plan.regions[0]
-        job = vertex.CustomJobs(session, region).create(vertex.render(plan))
+        job = services.jobs(region).create(vertex.render(plan))
     progress.step("job", f"created {plan.run_id} in {region}: {job.name}")
-    return Run(plan, prepared.place, session=session, job=job)
+    return Run(plan, services, job=job)
 
 
 def _require_data(plan: Plan, found: Found) -> None:
@@ -89,16 +81,15 @@ def _require_data(plan: Plan, found: Found) -> None:
         )
 
 
-def _provide_image(
-    prepared: Prepared, found: Found, session: Session, store: ObjectStore, progress: Progress
-) -> None:
+def _provide_image(prepared: Prepared, found: Found, services: Services, progress: Progress) -> None:
     name = prepared.plan.image.uri
     if found.image:
         progress.step("image", f"reuse {name.rpartition('/')[2]}")
         return
-    build_image(prepared, session, store, progress)
+    build_image(prepared, services, progress)
     record = json.dumps(prepared.environment.parts, indent=1).encode()
-    store.write(prepared.plan.layout.environment(prepared.plan.name), record, content_type="application/json")
+    name = prepared.plan.layout.environment(prepared.plan.name)
+    services.store.write(name, record, content_type="application/json")
 
 
 def _provide_bundle(prepared: Prepared, found: Found, store: ObjectStore, progress: Progress) -> None:
@@ -130,18 +121,19 @@ def _claim(prepared: Prepared, store: ObjectStore, again: bool) -> Plan | None:
     raise AssertionError("count() does not end")
 
 
-def _attach(plan: Plan, place: Place, session: Session, store: ObjectStore, progress: Progress) -> Run | None:
+def _attach(plan: Plan, services: Services, progress: Progress) -> Run | None:
     """The run of a claim that is there already; None where its submit died and the claim is now ours."""
+    store = services.store
     deadline = time.monotonic() + CLAIM_LAPSES_S + 30
     with interruptible(
         f"stopped while waiting for another submit of {plan.run_id}",
         f"look with: launch status {plan.run_id}",
     ):
         while time.monotonic() < deadline:
-            job = find_job(session, plan)
+            job = find_job(services, plan)
             if job is not None:
                 progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
-                return Run(plan, place, session=session, job=job)
+                return Run(plan, services, job=job)
             generation, written = store.generation(plan.layout.plan(plan.run_id))
             age = (datetime.now(UTC) - written).total_seconds()
             if age > CLAIM_LAPSES_S:

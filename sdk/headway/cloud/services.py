@@ -1,0 +1,51 @@
+"""Services: the clients of one place, each made on first use and kept."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from headway.cloud import registry
+from headway.cloud.build import Builds
+from headway.cloud.logs import JobLog
+from headway.cloud.session import Session
+from headway.cloud.storage import ObjectStore
+from headway.cloud.vertex import CustomJobs
+from headway.spec.place import Place
+
+
+class Services:
+    """What `headway.jobs` speaks to. Making it contacts nothing; tests put another in its place."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._jobs: dict[str, CustomJobs] = {}
+
+    @cached_property
+    def session(self) -> Session:
+        return Session.of(self.place)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The project's bucket."""
+        return self.bucket(self.place.bucket)
+
+    @cached_property
+    def builds(self) -> Builds:
+        return Builds(self.session, self.place.region)
+
+    def bucket(self, name: str) -> ObjectStore:
+        return ObjectStore(self.session, name)
+
+    def jobs(self, region: str) -> CustomJobs:
+        """The custom jobs of a region."""
+        if region not in self._jobs:
+            self._jobs[region] = CustomJobs(self.session, region)
+        return self._jobs[region]
+
+    def log(self, job_id: str) -> JobLog:
+        """A job's log, from its beginning."""
+        return JobLog(self.session, job_id)
+
+    def image_digest(self, uri: str) -> str | None:
+        """The sha256 of an image, None where there is none of that name."""
+        return registry.digest_of(self.session, uri)
