@@ -15,25 +15,30 @@ def resolve(values: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 
     A key that the file leaves out is seen with its default. OmegaConf is loaded only where there is a `${`.
     """
-    wanted = [path for path, value in _leaves(values, ()) if _has_interpolation(value)]
+    wanted = {path: value for path, value in _leaves(values, ()) if _has_interpolation(value)}
     if not wanted:
         return values, []
     from omegaconf import DictConfig, ListConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     problems: list[Problem] = []
+    for path, value in list(wanted.items()):
+        try:
+            OmegaConf.create({"value": value})
+        except OmegaConfBaseException as error:  # not even readable: the tree would not take it
+            problems.append(_problem(path, error))
+            _put(values, path, None)
+            del wanted[path]
     tree = OmegaConf.create(_laid_over(_defaults(), values))
     for path in wanted:
         node: Any = tree
         try:
             for key in path:
                 node = node[key]
-            plain = isinstance(node, DictConfig | ListConfig)
-            _put(values, path, OmegaConf.to_container(node, resolve=True) if plain else node)
+            container = isinstance(node, DictConfig | ListConfig)
+            _put(values, path, OmegaConf.to_container(node, resolve=True) if container else node)
         except OmegaConfBaseException as error:
             problems.append(_problem(path, error))
-        except RecursionError:
-            problems.append(Problem(path, f"{'.'.join(path)} takes its value from itself"))
     return values, problems
 
 

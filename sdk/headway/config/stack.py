@@ -1,0 +1,138 @@
+"""The local stack as a Place: its record is read; where it does not run, it is started as a program.
+
+The record and the start belong to the launcher, which this library does not import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from headway.errors import (
+    BuildFailed,
+    DeadlinePassed,
+    ExitCode,
+    HeadwayError,
+    InputError,
+    Interrupted,
+    MachineError,
+    RemoteError,
+)
+from headway.spec.place import Place
+
+_SERVICES = ("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager")
+_HEALTH_PATH = "/healthz"
+_HEALTH_SECONDS = 1.0
+_START_SECONDS = 180.0
+_STOP_SECONDS = 10.0
+_ERRORS: dict[int, type[HeadwayError]] = {
+    kind.exit_code: kind
+    for kind in (InputError, MachineError, RemoteError, BuildFailed, DeadlinePassed, Interrupted)
+}
+
+
+def read_local_place(state: Path) -> Place | None:
+    """The local stack, or None where none is recorded or its emulator does not answer within a second."""
+    try:
+        record = json.loads((state / "local" / "stack.json").read_bytes())
+        place = _place(record)
+        return place if _answers(record["emulator_url"], record["nonce"]) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no record, or one of another version: to be started again
+
+
+def start(state: Path, *, deadline: float = _START_SECONDS) -> Place:
+    """Start the stack with `launch local up`, which is idempotent; up to `deadline` seconds.
+
+    Raises the error that the start reports, with its own exit code, or DeadlinePassed.
+    """
+    command = [sys.executable, "-m", "headway_launcher", "local", "up", "--json"]
+    environment = {**os.environ, "HEADWAY_STATE": str(state.absolute())}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # Files, not pipes: the servers outlive the command, and may hold its output open.
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        try:
+            code = process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise DeadlinePassed(
+                f"the local stack did not start within {deadline:.0f} s",
+                details=_text(err).splitlines()[-10:],
+                hint="see how far it came: launch local status",
+            ) from None
+        finally:
+            _end(process)
+        if code != 0:
+            raise _error(code, _text(out), _text(err))
+    place = read_local_place(state)
+    if place is None:
+        raise MachineError(
+            "the local stack was started, but its emulator does not answer",
+            hint="launch local status says more",
+        )
+    return place
+
+
+def _place(record: Mapping[str, Any]) -> Place:
+    emulator = record["emulator_url"].rstrip("/")
+    return Place(
+        profile="local",
+        project=record["project"],
+        region=record["region"],
+        bucket=record["bucket"],
+        dvc_remote=record["dvc_remote"],
+        tracking_uri=record["tracking_uri"],
+        endpoints={"storage": emulator, **{service: f"{emulator}/{service}" for service in _SERVICES}},
+        credentials="anonymous",
+    )
+
+
+def _answers(url: str, nonce: str) -> bool:
+    """Whether the server there is the recorded one. No proxy: it is an address of this machine."""
+    try:
+        with build_opener(ProxyHandler({})).open(
+            url.rstrip("/") + _HEALTH_PATH, timeout=_HEALTH_SECONDS
+        ) as response:
+            return bool(nonce) and nonce.encode() in response.read(65_536)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave no half-started start behind: after a deadline, or Ctrl-C here, it gets time to tidy up."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_STOP_SECONDS)
+
+
+def _error(code: int, out: str, err: str) -> HeadwayError:
+    try:
+        told = json.loads(out)["error"]
+        kind = _ERRORS.get(int(told["exit_code"]), MachineError)
+        return kind(told["message"], hint=told.get("hint"), details=told.get("details") or ())
+    except (ValueError, KeyError, TypeError):
+        if code == ExitCode.INTERRUPTED:
+            return Interrupted("the start of the local stack was interrupted", hint="launch local status")
+        return MachineError(
+            f"the local stack did not start (exit code {code})",
+            details=(err or out).splitlines()[-10:],
+            hint="run it by itself: launch local up",
+        )
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
