@@ -1,7 +1,7 @@
 """Writes the UCI handwritten digits as images: data/digits/{train,test}/<digit>.png.
 
 1,797 pictures of 8 x 8 pixels (UCI ML repository, "Optical Recognition of Handwritten Digits", the copy that
-scikit-learn carries). Each file is a sheet of one digit, 16 pictures a row: 20 files travel faster than 1,797.
+scikit-learn carries). Each file is a sheet of one digit, 16 pictures a row: few files travel faster.
 
 The bytes never change, whatever zlib or Pillow is installed: DVC pins them by their md5.
 """
