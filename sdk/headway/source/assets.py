@@ -1,0 +1,34 @@
+"""What is sent to Google as it is: the Dockerfile, the runtime's requirements, the build spec."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from headway.errors import MachineError
+
+_IN_CHECKOUT = {
+    "trainer.Dockerfile": "containers",
+    "runtime-requirements.txt": "containers",
+    "trainer.yaml": "cloudbuild",
+}
+
+
+def read(name: str) -> bytes:
+    """An asset's bytes: from headway/_assets in an install, from its own folder in a checkout.
+
+    Raises MachineError where the installation is not whole, KeyError for a name that is no asset.
+    """
+    folder = _IN_CHECKOUT[name]
+    package = files("headway")
+    installed = package / "_assets" / name
+    if installed.is_file():
+        return installed.read_bytes()
+    checkout = Path(str(package)).parents[1] / folder / name
+    try:
+        return checkout.read_bytes()
+    except OSError as error:
+        raise MachineError(
+            f"this installation of headway lacks {name}",
+            hint="install it again: pip install --force-reinstall headway",
+        ) from error

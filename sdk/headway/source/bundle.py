@@ -1,0 +1,161 @@
+"""The code as one deterministic archive: a plain tar, named by its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from headway.errors import CredentialFound, InputError
+from headway.source import archive
+from headway.source.listing import IGNORE_FILE, list_code
+from headway.source.credentials import credential_in
+
+LIMIT_BYTES = 500_000_000
+"""More is not code: it would be kept once a version, and travel at each start."""
+_IN_MEMORY = 32_000_000
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """A packed file: its path below the root, with /, and its size in bytes; a link has none."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: str
+    size: int
+    executable: bool = False
+    link_to: str | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The code of a project at one moment. `digest` is the sha256 of the tar, `size` its length in bytes."""
+
+    digest: str
+    files: tuple[BundleFile, ...]
+    size: int
+    root: Path = field(repr=False)
+    _entries: tuple[_Entry, ...] = field(repr=False)
+
+    def __contains__(self, path: object) -> bool:
+        return any(file.path == path for file in self.files)
+
+    def write(self, path: Path) -> None:
+        """Write the tar. Raises InputError where a file changed since it was packed; nothing is left then."""
+        try:
+            with path.open("wb") as out:
+                self._write(out)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The tar as a file to be read, at its beginning; gone afterwards."""
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
+            self._write(out)
+            out.seek(0)
+            yield out
+
+    def _write(self, out: IO[bytes]) -> None:
+        digest = hashlib.sha256()
+        for block in _blocks(self.root, self._entries):
+            digest.update(block)
+            out.write(block)
+        if digest.hexdigest() != self.digest:
+            raise InputError(
+                f"the code in {self.root.absolute()} changed while it was being packed", hint="submit again"
+            )
+
+
+def pack(root: Path, *, exclude: Sequence[str] = ()) -> Bundle:
+    """Pack the project in `root`; `exclude` are DVC's data paths. Nothing is written.
+
+    Raises CredentialFound where a file looks like a credential, and InputError where a file cannot be read,
+    a link leads out of the project, or the whole is too large to be code.
+    """
+    entries = tuple(_entries(root, list_code(root, exclude)))
+    _check_size(entries)
+    digest = hashlib.sha256()
+    size = 0
+    for block in _blocks(root, entries):
+        digest.update(block)
+        size += len(block)
+    files = tuple(BundleFile(entry.path, entry.size) for entry in entries)
+    return Bundle(digest.hexdigest(), files, size, root, entries)
+
+
+def _entries(root: Path, paths: Sequence[str]) -> Iterator[_Entry]:
+    base = os.path.realpath(root)
+    for path in paths:
+        try:
+            found = os.lstat(f"{base}/{path}")
+        except FileNotFoundError:
+            continue  # git still knows it, the disk does not
+        if stat.S_ISLNK(found.st_mode):
+            yield _Entry(path, 0, link_to=_link(base, path))
+        elif stat.S_ISREG(found.st_mode):
+            yield _Entry(path, found.st_size, executable=bool(found.st_mode & stat.S_IXUSR))
+
+
+def _link(base: str, path: str) -> str:
+    """Where a link leads, relative to itself; it must stay inside, for nothing else is in the container."""
+    link = Path(base, path)
+    target = link.readlink()
+    real = os.path.realpath(link)
+    if os.path.commonpath([base, real]) != base:
+        raise InputError(
+            f"{path} is a link to {target}, outside of the project",
+            hint=f"copy the file here, track it with DVC, or name it in {IGNORE_FILE}",
+        )
+    return os.path.relpath(real, link.parent) if target.is_absolute() else str(target)
+
+
+def _check_size(entries: Sequence[_Entry]) -> None:
+    total = sum(entry.size for entry in entries)
+    if total <= LIMIT_BYTES:
+        return
+    largest = sorted(entries, key=lambda entry: -entry.size)[:5]
+    raise InputError(
+        f"the code is {total / 1e6:,.0f} MB, more than {LIMIT_BYTES / 1e6:,.0f} MB: there is data in it",
+        details=[f"{entry.size / 1e6:10,.1f} MB  {entry.path}" for entry in largest],
+        hint=f"track data with DVC (dvc add), or name it in .gitignore or {IGNORE_FILE}",
+    )
+
+
+def _blocks(root: Path, entries: Sequence[_Entry]) -> Iterator[bytes]:
+    """The tar, piece by piece."""
+    for entry in entries:
+        if entry.link_to is not None:
+            yield archive.header(entry.path, link_to=entry.link_to)
+            continue
+        data = _read(root, entry.path)
+        if reason := credential_in(entry.path, data):
+            raise CredentialFound(
+                f"{entry.path} looks like a credential: {reason}. Nothing was sent.",
+                hint=f"name it in .gitignore or {IGNORE_FILE}; a job gets secrets by environment.secrets",
+            )
+        yield from archive.member(entry.path, data, executable=entry.executable)
+    yield archive.END
+
+
+def _read(root: Path, path: str) -> bytes:
+    try:
+        with open(f"{root}/{path}", "rb") as file:  # noqa: PTH123  (thousands of files: Path costs a third more)
+            return file.read()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}",
+            hint=f"make it readable, or name it in {IGNORE_FILE}",
+        ) from error

@@ -1,0 +1,135 @@
+"""Which files of a project are its code: what git knows, without junk, data and what .headwayignore names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from headway.errors import InputError, MachineError
+
+IGNORE_FILE = ".headwayignore"
+
+_GIT_SECONDS = 60
+_JUNK_NAMES = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".DS_Store", "Thumbs.db", ".idea", ".vscode"),
+        *("__pycache__", ".venv", "node_modules", ".tox", ".nox", ".eggs", ".terraform"),
+        *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints"),
+        *("lightning_logs", "mlruns", "mlartifacts"),
+    }
+)
+"""Never code, at any depth."""
+_JUNK_AT_TOP = frozenset({"venv", "wandb", "mlflow.db"})
+"""Junk beside config.yaml; deeper, a package may well be named so."""
+_JUNK_PATHS = (".dvc/cache/", ".dvc/tmp/", ".dvc/config.local", ".dvc/plots/")
+_JUNK_SUFFIXES = (".pyc", ".pyo", ".swp")
+_ENV_FILE = re.compile(r"\.env(rc|\..+)?")
+_ENV_EXAMPLES = (".example", ".sample", ".template", ".dist")
+
+
+def list_code(root: Path, exclude: Sequence[str] = ()) -> list[str]:
+    """Paths below `root`, with /, sorted. `exclude` are DVC's data paths.
+
+    Raises InputError where git refuses, MachineError where the project is git's and git is not installed.
+    """
+    listed = _git_listing(root) if _in_git(root) else None
+    paths = sorted(set(listed if listed else _walk(root)))
+    data = (*(_clean(path) for path in exclude), *(path[:-4] for path in paths if path.endswith(".dvc")))
+    data = tuple(path for path in data if path)
+    venvs = tuple(path[: -len("pyvenv.cfg")] for path in paths if path.endswith("/pyvenv.cfg"))
+    below = (*venvs, *(f"{path}/" for path in data))
+    own = set(data)
+    kept = [p for p in paths if p not in own and not p.startswith(below) and not _is_junk(p)]
+    return _without_ignored(root, kept)
+
+
+def _clean(path: str) -> str:
+    return os.path.normpath(path).replace(os.sep, "/").removeprefix("./")
+
+
+def _is_junk(path: str) -> bool:
+    parts = path.split("/")
+    name = parts[-1]
+    return (
+        parts[0] in _JUNK_AT_TOP
+        or not _JUNK_NAMES.isdisjoint(parts)
+        or name.endswith(_JUNK_SUFFIXES)
+        or (_ENV_FILE.fullmatch(name) is not None and not name.endswith(_ENV_EXAMPLES))
+        or any(path.startswith(junk) or f"/{junk}" in path for junk in _JUNK_PATHS)
+    )
+
+
+def _in_git(root: Path) -> bool:
+    here = root.absolute()
+    return any((folder / ".git").exists() for folder in (here, *here.parents))
+
+
+def _git_listing(root: Path) -> list[str]:
+    """Tracked files, and untracked ones that are not ignored, also those of nested repositories."""
+    found: list[str] = []
+    for path in _git_ls(root):
+        inner = root / path
+        if path.endswith("/") or (inner.is_dir() and not inner.is_symlink()):
+            prefix = path.rstrip("/")
+            below = _git_listing(inner) if (inner / ".git").exists() else _walk(inner)
+            found.extend(f"{prefix}/{name}" for name in below)
+        else:
+            found.append(path)
+    return found
+
+
+def _git_ls(root: Path) -> Iterable[str]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        listing = subprocess.run(
+            command,
+            cwd=root,
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise MachineError(
+            f"{root.absolute()} is in a git repository, but git is not installed",
+            hint="install git: it says which files are code",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise MachineError(f"git did not list the files of {root.absolute()} in {_GIT_SECONDS} s") from None
+    if listing.returncode != 0:
+        raise InputError(
+            f"git cannot list the files of {root.absolute()}",
+            details=listing.stderr.decode(errors="replace").splitlines()[-5:],
+            hint="make `git status` work there first",
+        )
+    return (os.fsdecode(path) for path in listing.stdout.split(b"\0") if path)
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Every file below `root` that is no junk, when there is no git to ask."""
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        with os.scandir(root / prefix) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if not _is_junk(f"{path}/"):
+                        folders.append(f"{path}/")
+                else:
+                    yield path
+
+
+def _without_ignored(root: Path, paths: list[str]) -> list[str]:
+    file = root / IGNORE_FILE
+    if not file.is_file():
+        return paths
+    from pathspec import GitIgnoreSpec
+
+    spec = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines())
+    return [path for path in paths if not spec.match_file(path)]
