@@ -138,6 +138,7 @@ def plan(
     flags: Mapping[str, object] | None = None,
     place: Place,
     reachable: bool = True,
+    services: Services | None = None,
 ) -> Preview:
     """Everything that a submit would do, and why; changes nothing.
 
@@ -146,7 +147,7 @@ def plan(
     prepared = prepare(config, overrides=overrides, flags=flags, place=place)
     if not reachable:
         return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
-    services = Services(place)
+    services = services or Services(place)
     found = look_up(prepared, services)
     why = "" if found.image else _why_built(prepared, services.store)
     return Preview(prepared.plan, _steps(prepared, found, why))

@@ -34,6 +34,7 @@ def submit(
     place: Place,
     again: bool = False,
     progress: Progress | None = None,
+    services: Services | None = None,
 ) -> Run:
     """Submit the job that a config describes; returns as soon as Vertex AI has it.
 
@@ -43,7 +44,7 @@ def submit(
     progress = progress or Silent()
     with interruptible("stopped before anything was sent", "nothing goes on running"):
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
-        services = Services(place)
+        services = services or Services(place)
         found = planning.look_up(prepared, services)
     if found.claimed and not again:
         run = _attach(prepared.plan, services, progress)

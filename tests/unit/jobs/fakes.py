@@ -1,0 +1,213 @@
+"""A place in memory: the clients that `headway.jobs` speaks to, with the same few methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from headway.cloud.build import Build
+from headway.cloud.logs import LogLine
+from headway.cloud.services import Services
+from headway.cloud.storage import StoredObject
+from headway.cloud.vertex import Job
+from headway.errors import NotFound
+from headway.spec.place import Place
+
+PLACE = Place(
+    profile="test",
+    project="acme",
+    region="us-central1",
+    bucket="acme",
+    dvc_remote="gs://acme/dvc",
+    tracking_uri="http://127.0.0.1:1",
+)
+
+
+class MemoryStore:
+    """A bucket as a dict; `age` makes what is written look older, in seconds."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.generations: dict[str, int] = {}
+        self.written: dict[str, datetime] = {}
+        self.uploads: list[str] = []
+        self.before_write: Callable[[str], None] = lambda name: None
+
+    def uri(self, name: str) -> str:
+        return f"gs://acme/{name}"
+
+    def exists(self, name: str) -> bool:
+        return name in self.objects
+
+    def read(self, name: str) -> bytes:
+        if name not in self.objects:
+            raise NotFound(f"cannot read {self.uri(name)}")
+        return self.objects[name]
+
+    def read_from(self, name: str, offset: int) -> bytes:
+        return self.objects.get(name, b"")[offset:]
+
+    def write(self, name: str, data: bytes, *, only_if_absent: bool = False, content_type: str = "") -> bool:
+        self.before_write(name)
+        if only_if_absent and name in self.objects:
+            return False
+        self.objects[name] = data
+        self.generations[name] = self.generations.get(name, 0) + 1
+        self.written[name] = datetime.now(UTC)
+        return True
+
+    def generation(self, name: str) -> tuple[int, datetime]:
+        self.read(name)
+        return self.generations[name], self.written[name]
+
+    def replace(self, name: str, data: bytes, *, generation: int) -> bool:
+        return self.generations[name] == generation and self.write(name, data)
+
+    def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
+        self.uploads.append(name)
+        return self.write(name, path.read_bytes(), only_if_absent=only_if_absent)
+
+    def download(self, name: str, path: Path) -> None:
+        path.write_bytes(self.read(name))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        for name in sorted(self.objects):
+            if name.startswith(prefix):
+                yield StoredObject(name, len(self.objects[name]), self.written[name])
+
+
+class MemoryJobs:
+    """Vertex AI in a list: jobs are created running, and a test moves them on."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.before_create: Callable[[], None] = lambda: None
+        self.before_get: Callable[[], None] = lambda: None
+
+    def create(self, body: dict[str, Any]) -> Job:
+        self.before_create()
+        self.bodies.append(body)
+        name = f"projects/1/locations/us-central1/customJobs/{len(self.jobs) + 1}"
+        machine = body["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]
+        now = datetime.now(UTC)
+        job = Job(
+            name=name,
+            state="running",
+            display_name=body["displayName"],
+            labels=dict(body["labels"]),
+            created=now,
+            started=now,
+            ended=None,
+            error=None,
+            machine=machine["machineType"],
+            accelerator=machine.get("acceleratorType"),
+            accelerator_count=machine.get("acceleratorCount", 0),
+            nodes=1,
+            image="image",
+        )
+        self.jobs.append(job)
+        return job
+
+    def get(self, name: str) -> Job:
+        self.before_get()
+        return next(job for job in self.jobs if job.name == name)
+
+    def labelled(self, label: str, value: str | None = None) -> Iterator[Job]:
+        for job in reversed(self.jobs):
+            if label in job.labels and value in (None, job.labels[label]):
+                yield job
+
+    def cancel(self, name: str) -> None:
+        self.end(name, "cancelled")
+
+    def end(self, name: str, state: str, error: str | None = None) -> None:
+        self.jobs = [
+            replace(job, state=state, ended=datetime.now(UTC), error=error) if job.name == name else job
+            for job in self.jobs
+        ]
+
+
+class MemoryBuilds:
+    """Cloud Build that needs no time: a build ends as `ending` says, and writes `log`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.ending = "SUCCESS"
+        self.log = "Step 1/2 : FROM base\n"
+        self.created: list[dict[str, Any]] = []
+        self.cancelled: list[str] = []
+        self.before_get: Callable[[], None] = lambda: None
+
+    def create(self, body: dict[str, Any]) -> Build:
+        self.created.append(body)
+        self.store.objects[f"headway/build-logs/log-b{len(self.created)}.txt"] = self.log.encode()
+        return Build(f"b{len(self.created)}", "QUEUED", "", "")
+
+    def get(self, build_id: str) -> Build:
+        self.before_get()
+        return Build(build_id, self.ending, "", "")
+
+    def tagged(self, tag: str) -> Build | None:
+        return None
+
+    def cancel(self, build_id: str) -> None:
+        self.cancelled.append(build_id)
+
+
+class MemoryLog:
+    """A job's log: lines that a test put there, each told once."""
+
+    def __init__(self, lines: list[LogLine]) -> None:
+        self._lines = lines
+        self._told = 0
+
+    def new(self) -> Iterator[LogLine]:
+        fresh, self._told = self._lines[self._told :], len(self._lines)
+        yield from fresh
+
+
+class MemoryPlace:
+    """All of them, as `Services` gives them."""
+
+    def __init__(self) -> None:
+        self.place = PLACE
+        self.store = MemoryStore()
+        self.vertex = MemoryJobs()
+        self.builds = MemoryBuilds(self.store)
+        self.lines: list[LogLine] = []
+        self.images: set[str] = set()
+
+    def bucket(self, name: str) -> MemoryStore:
+        return self.store
+
+    def jobs(self, region: str) -> MemoryJobs:
+        return self.vertex
+
+    def log(self, job_id: str) -> MemoryLog:
+        return MemoryLog(self.lines)
+
+    def image_digest(self, uri: str) -> str | None:
+        built = [body["substitutions"]["_IMAGE"] for body in self.builds.created]
+        return "sha256:0" if uri in self.images or uri in built else None
+
+    @property
+    def services(self) -> Services:
+        return cast(Services, self)
+
+
+class Told:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, str]] = []
+        self.lines: list[str] = []
+
+    def step(self, name: str, detail: str) -> None:
+        self.steps.append((name, detail))
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)

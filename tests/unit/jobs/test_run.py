@@ -1,0 +1,132 @@
+"""Following a run: waiting, logs, outputs, and what an outage does not do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from headway.cloud.logs import LogLine
+from headway.cloud.vertex import render
+from headway.errors import DeadlinePassed, NotFound, RemoteError
+from headway.jobs.run import Run, attach
+from headway.spec.job import JobSpec
+from headway.spec.plan import CodePin, ImagePin, make_plan
+from headway.spec.status import ModelVersion, RunStatus
+from tests.unit.jobs.fakes import PLACE, MemoryPlace
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> MemoryPlace:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return MemoryPlace()
+
+
+@pytest.fixture
+def run(world: MemoryPlace) -> Run:
+    plan = make_plan(
+        JobSpec(name="tiny", entrypoint="train.py"),
+        PLACE,
+        code=CodePin(digest="c" * 64, files=1, size=1),
+        image=ImagePin(digest="e" * 64, base="python:3.11-slim", uri="image"),
+        data=[],
+    )
+    world.store.write(plan.layout.plan(plan.run_id), plan.model_dump_json().encode())
+    return Run(plan, world.services, job=world.vertex.create(render(plan)))
+
+
+def line(text: str) -> LogLine:
+    return LogLine(datetime.now(UTC), "INFO", "workerpool0-0", text)
+
+
+def test_waiting_hands_on_every_line_once_and_ends_with_the_job(run: Run, world: MemoryPlace) -> None:
+    world.lines.append(line("one"))
+    seen: list[str] = []
+
+    def step() -> None:
+        world.lines.append(line("two"))
+        world.vertex.before_get = lambda: None
+        world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+
+    world.vertex.before_get = step
+    view = run.wait(on_log=lambda entry: seen.append(entry.text))
+    assert seen == ["one", "two"]
+    assert view.state == "succeeded"
+
+
+def test_one_failing_look_does_not_end_a_wait(run: Run, world: MemoryPlace) -> None:
+    failures = iter([RemoteError("503"), RemoteError("503")])
+
+    def step() -> None:
+        error = next(failures, None)
+        if error:
+            raise error
+        world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+
+    world.vertex.before_get = step
+    assert run.wait().state == "succeeded"
+
+
+def test_a_wait_has_an_end_and_says_that_the_run_goes_on(run: Run) -> None:
+    with pytest.raises(DeadlinePassed) as caught:
+        run.wait(timeout=0)
+    assert "launch logs -f tiny-" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("state", ["expired", "partially_succeeded"])
+def test_states_that_googles_client_waits_on_for_ever_end_our_wait(
+    run: Run, world: MemoryPlace, state: str
+) -> None:
+    world.vertex.end(world.vertex.jobs[0].name, state)
+    assert run.wait().state == state
+
+
+def test_the_document_of_a_run_holds_what_the_container_said(run: Run, world: MemoryPlace) -> None:
+    now = datetime.now(UTC)
+    status = RunStatus(
+        run_id=run.run_id,
+        phase="done",
+        started=now,
+        updated=now,
+        exit_code=0,
+        metrics={"test_acc": 0.97},
+        tracking_url="http://127.0.0.1/#/experiments/1/runs/2",
+        registered=ModelVersion(name="tiny", version="3"),
+    )
+    world.store.write(run.plan.layout.status(run.run_id), status.model_dump_json().encode())
+    document = run.view().document()
+    assert {"run_id", "state", "metrics", "outputs", "tracking_url"} <= document.keys()
+    assert document["metrics"] == {"test_acc": 0.97}
+    assert document["registered"] == "models:/tiny/3"
+
+
+def test_pull_fetches_what_the_run_left_and_keeps_what_is_there(
+    run: Run, world: MemoryPlace, tmp_path: Path
+) -> None:
+    prefix = run.plan.layout.run(run.run_id)
+    world.store.write(f"{prefix}/outputs/report.txt", b"fine")
+    world.store.write(f"{prefix}/checkpoints/last.ckpt", b"weights")
+    paths = run.pull(tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in paths) == [
+        "checkpoints/last.ckpt",
+        "outputs/report.txt",
+    ]
+    assert (tmp_path / "checkpoints/last.ckpt").read_bytes() == b"weights"
+
+
+def test_pull_writes_nothing_outside_its_folder(run: Run, world: MemoryPlace, tmp_path: Path) -> None:
+    world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/../../../evil", b"x")
+    with pytest.raises(RemoteError, match="outside"):
+        run.pull(tmp_path / "here")
+
+
+def test_cancel_leaves_an_ended_job_as_it_is(run: Run, world: MemoryPlace) -> None:
+    world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+    run.cancel()
+    assert run.state == "succeeded"
+
+
+def test_a_run_that_is_not_there_is_said_to_be_so(world: MemoryPlace) -> None:
+    with pytest.raises(NotFound, match="no run nothing-1"):
+        attach("nothing-1", PLACE, services=world.services)

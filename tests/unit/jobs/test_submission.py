@@ -1,0 +1,206 @@
+"""Submitting: what is sent, what is not sent again, and that equal content is one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from headway.errors import BuildFailed, DataNotReady, InputError, Interrupted, RemoteError
+from headway.jobs import submission
+from headway.jobs.planning import plan
+from headway.jobs.run import Run
+from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> MemoryPlace:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return MemoryPlace()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text("print('hello')\n")
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
+    path = tmp_path / "config.yaml"
+    path.write_text("name: tiny\nentrypoint: train.py\nargs: {lr: 0.1}\n")
+    return path
+
+
+@pytest.fixture
+def submit(config: Path, world: MemoryPlace) -> Callable[..., Run]:
+    def call(*words: str, again: bool = False, told: Told | None = None) -> Run:
+        return submission.submit(
+            config, overrides=words, place=PLACE, again=again, services=world.services, progress=told
+        )
+
+    return call
+
+
+def test_a_first_submit_builds_the_image_sends_the_code_and_creates_one_job(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    told = Told()
+    run = submit(told=told)
+    assert run.state == "running"
+    assert [name for name, _ in told.steps] == ["image", "image", "bundle", "job"]
+    assert len(world.builds.created) == 1
+    assert len(world.vertex.jobs) == 1
+    assert told.lines == ["Step 1/2 : FROM base"]
+
+
+def test_the_same_content_submitted_twice_is_one_run_and_sends_nothing(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    first = submit()
+    sent = list(world.store.uploads)
+    told = Told()
+    second = submit(told=told)
+    assert second.run_id == first.run_id
+    assert len(world.vertex.jobs) == 1
+    assert world.store.uploads == sent
+    assert "was submitted before" in told.steps[-1][1]
+
+
+def test_again_makes_another_run_of_the_same_content(submit: Callable[..., Run], world: MemoryPlace) -> None:
+    first, second, third = submit(), submit(again=True), submit(again=True)
+    assert [second.run_id, third.run_id] == [f"{first.run_id}-2", f"{first.run_id}-3"]
+    assert len(world.builds.created) == 1
+    assert len(world.vertex.jobs) == 3
+
+
+def test_an_edit_to_the_code_sends_one_bundle_and_builds_nothing(
+    submit: Callable[..., Run], world: MemoryPlace, config: Path
+) -> None:
+    submit()
+    before = len(world.store.uploads)
+    (config.parent / "train.py").write_text("print('edited')\n")
+    submit()
+    assert len(world.builds.created) == 1
+    assert [name.split("/")[1] for name in world.store.uploads[before:]] == ["bundles"]
+
+
+def test_an_edit_to_the_lockfile_builds_and_the_plan_says_why(
+    submit: Callable[..., Run], world: MemoryPlace, config: Path
+) -> None:
+    submit()
+    (config.parent / "requirements.txt").write_text("torch==2.12.0\n")
+    preview = plan(config, place=PLACE, services=world.services)
+    image = preview.steps[0]
+    assert (image.what, image.action) == ("image", "build")
+    assert "requirements.txt" in image.why
+    submit()
+    assert len(world.builds.created) == 2
+
+
+def test_another_argument_is_another_run_with_the_same_image_and_bundle(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    submit()
+    sent = list(world.store.uploads)
+    submit("args.lr=0.2")
+    assert len(world.vertex.jobs) == 2
+    assert world.store.uploads == sent
+
+
+def test_a_failed_build_shows_the_end_of_its_log_and_creates_no_job(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    world.builds.ending = "FAILURE"
+    world.builds.log = "Step 3/9 : RUN pip install\nERROR: No matching distribution found for nonsense\n"
+    with pytest.raises(BuildFailed) as caught:
+        submit()
+    assert "ERROR: No matching distribution found for nonsense" in str(caught.value)
+    assert world.vertex.jobs == []
+
+
+def test_data_that_was_not_pushed_stops_the_submit_with_the_command_that_fixes_it(
+    submit: Callable[..., Run], world: MemoryPlace, config: Path
+) -> None:
+    (config.parent / "data.dvc").write_text(
+        "outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 3\n  hash: md5\n  path: data\n"
+    )
+    with pytest.raises(DataNotReady) as caught:
+        submit("data=[data]")
+    assert "data" in caught.value.message
+    assert "launch data push" in str(caught.value.hint)
+    assert world.vertex.jobs == []
+    assert world.store.uploads == []
+
+
+def test_ctrl_c_during_the_build_says_that_it_goes_on_and_how_to_stop_it(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.builds.before_get = interrupt
+    with pytest.raises(Interrupted) as caught:
+        submit()
+    assert "the image build b1 goes on" in caught.value.message
+    assert "launch cancel --build b1" in str(caught.value.hint)
+
+
+def test_ctrl_c_while_the_job_is_created_says_how_to_look_and_stop(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.vertex.before_create = interrupt
+    with pytest.raises(Interrupted) as caught:
+        submit()
+    assert "launch cancel tiny-" in str(caught.value.hint)
+
+
+def test_a_claim_left_by_a_submit_that_died_is_taken_over_once_it_has_lapsed(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    def die() -> None:
+        raise RemoteError("the line was cut")
+
+    world.vertex.before_create = die
+    with pytest.raises(RemoteError):
+        submit()
+    world.vertex.before_create = lambda: None
+    for name in world.store.written:
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+    submit()
+    assert len(world.vertex.jobs) == 1
+
+
+def test_a_second_submit_waits_for_the_one_that_claimed_the_run_first(
+    submit: Callable[..., Run], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body: list[dict[str, object]] = []
+
+    def die() -> None:
+        raise RemoteError("slow")
+
+    world.vertex.before_create = die
+    with pytest.raises(RemoteError):
+        submit()
+    world.vertex.before_create = lambda: None
+    claimed = next(name for name in world.store.objects if name.endswith("plan.json"))
+
+    def the_other_creates(seconds: float) -> None:
+        from headway.cloud.vertex import render
+        from headway.spec.plan import Plan
+
+        if not body:
+            body.append(render(Plan.model_validate_json(world.store.objects[claimed])))
+            world.vertex.create(body[0])
+
+    monkeypatch.setattr("time.sleep", the_other_creates)
+    submit()
+    assert len(world.vertex.jobs) == 1
+
+
+def test_bad_input_sends_nothing(submit: Callable[..., Run], world: MemoryPlace) -> None:
+    with pytest.raises(InputError):
+        submit("resources.gpu=a100:3")
+    assert world.store.objects == {}
+    assert world.vertex.jobs == []
