@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 EXAMPLE := examples/digits
+# asked when a recipe starts, which is after `engine` has done what it can
+EXECUTOR = $(shell [ "$(HEADWAY_NO_ENGINE)" != 1 ] && timeout 15 docker version >/dev/null 2>&1 && echo docker || echo process)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -42,7 +44,7 @@ data: setup ## the example's pictures, made where they are absent, and known to 
 	@test -d $(EXAMPLE)/data/digits -a -d $(EXAMPLE)/.dvc/cache || { cd $(EXAMPLE) && python make_data.py && dvc add --quiet data/digits; }
 
 demo: setup base data wheelhouse ## the main job: a real model trained by an emulated Vertex AI on this machine
-	@launch local up
+	@launch local up --executor $(EXECUTOR)
 	@launch data push --local $(EXAMPLE)/config.yaml
 	@launch submit --local --wait --gpu a100 $(EXAMPLE)/config.yaml \
 		environment.wheelhouse=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt)
