@@ -1,4 +1,4 @@
-"""Is a server well: its own process lives, owns its port and answers. A stranger on that port does not count."""
+"""Is a server well: its own process lives, owns its port and answers; a stranger there does not count."""
 
 from __future__ import annotations
 

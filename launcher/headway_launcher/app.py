@@ -1,0 +1,70 @@
+"""The commands of `launch`, put together; none of them imports anything heavy before it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headway_launcher.commands import config, data, follow, local, plan, runs, submit, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ABOUT = "Take PyTorch Lightning code from this machine to Vertex AI, or run it here the same way."
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "plan": plan.plan,
+    "submit": submit.submit,
+    "status": runs.status,
+    "list": runs.list_runs,
+    "logs": follow.logs,
+    "wait": follow.wait,
+    "cancel": runs.cancel,
+    "pull": runs.pull,
+    "version": version.version,
+}
+
+GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
+    ("config", "The config file: its schema, and what it comes to.", config.COMMANDS),
+    ("data", "The data that runs read.", data.COMMANDS),
+    ("local", "The local stack: Google Cloud's part, played on this machine.", local.COMMANDS),
+)
+
+
+def application(*, pretty: bool) -> typer.Typer:
+    """The whole command line; `pretty` help is drawn by rich, which costs its import."""
+    app = _group("launch", ABOUT, pretty)
+    app.callback()(_root)
+    for name, function in COMMANDS.items():
+        app.command(name)(function)
+    for name, about, functions in GROUPS:
+        group = _group(name, about, pretty)
+        for word, function in functions.items():
+            group.command(word)(function)
+        app.add_typer(group)
+    return app
+
+
+def _group(name: str, about: str, pretty: bool) -> typer.Typer:
+    return typer.Typer(
+        name=name,
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode="rich" if pretty else None,
+        pretty_exceptions_enable=False,
+    )
+
+
+def command() -> Callable[..., int | None]:
+    """The command line of this process, as a callable."""
+    return typer.main.get_command(application(pretty=sys.stdout.isatty())).main
+
+
+def _root(
+    version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version_:
+        version.version(as_json=False)
+        raise typer.Exit

@@ -1,0 +1,39 @@
+"""`launch data push`: the config's data to the place's DVC remote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headway_launcher import options
+from headway_launcher.place import Where, config_and_overrides
+from headway_launcher.render import screen
+
+
+def push(
+    words: options.Words = None,
+    profile: options.Profile = None,
+    local: options.Local = False,
+    as_json: options.Json = False,
+) -> None:
+    """Send the data that the config names to the DVC remote, as `dvc push` does."""
+    from headway.config import load
+    from headway.data import transfer
+
+    config, overrides = config_and_overrides(words)
+    loaded = load(config, overrides)
+    out = screen(as_json=as_json)
+    paths = list(loaded.spec.data)
+    if paths:
+        place = Where(profile, local).find(config.parent)
+        with out.progress(f"sending {', '.join(paths)} to {place.dvc_remote}"):
+            transfer.push(loaded.root, paths, place)
+        remote: str | None = place.dvc_remote
+    else:
+        remote = None
+    if as_json:
+        out.document({"paths": paths, "remote": remote})
+    else:
+        out.say(f"{', '.join(paths)} is in {remote}" if paths else f"{loaded.path} names no data")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"push": push}

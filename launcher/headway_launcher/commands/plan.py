@@ -1,0 +1,36 @@
+"""`launch plan`: everything a submit would do, and why, with no side effect."""
+
+from __future__ import annotations
+
+from headway_launcher import options
+from headway_launcher.place import config_and_overrides
+from headway_launcher.render import screen
+
+
+def plan(
+    words: options.Words = None,
+    profile: options.Profile = None,
+    local: options.Local = False,
+    gpu: options.Gpu = None,
+    spot: options.Spot = None,
+    nodes: options.Nodes = None,
+    machine: options.Machine = None,
+    region: options.Region = None,
+    timeout: options.Timeout = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print what a submit would do, and why. Nothing is changed and nothing is started."""
+    from headway.config.profile import default_state
+    from headway.jobs import preview
+
+    config, overrides = config_and_overrides(words)
+    given = options.flags(gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout)
+    seen = preview(
+        config, overrides=overrides, flags=given, local=local, profile=profile, state=default_state()
+    )
+    out = screen(as_json=as_json)
+    if as_json:
+        out.document(seen.document())
+        return
+    out.facts([("run", seen.plan.run_id)])
+    out.table(("step", "action", "what", "why"), [(s.what, s.action, s.detail, s.why) for s in seen.steps])
