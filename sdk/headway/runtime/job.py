@@ -1,0 +1,136 @@
+"""A run in its container, as one list of steps."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from headway.cloud.storage import split_uri
+from headway.errors import ExitCode, HeadwayError
+from headway.runtime import fetch
+from headway.runtime.cluster import Cluster
+from headway.runtime.log import fail, say
+from headway.runtime.process import TrainingProcess, command, environment
+from headway.runtime.signals import Signals, Stopped
+from headway.runtime.status import Heartbeat
+from headway.runtime.store import Store, Stores
+from headway.runtime.supervise import Supervision
+from headway.spec.layout import PLAN_VARIABLE, ContainerLayout
+
+
+@dataclass(frozen=True)
+class Container:
+    """The world around a run: the platform's variables, buckets, secrets, and the folders to work in."""
+
+    variables: Mapping[str, str]
+    stores: Stores
+    secret: Callable[[str], str]
+    folders: ContainerLayout
+
+
+def main() -> int:
+    """Run what HEADWAY_PLAN names; the exit code is the training process's own."""
+    from headway.cloud.secrets import access
+    from headway.cloud.session import Session
+    from headway.cloud.storage import ObjectStore
+
+    session = Session.ambient()
+
+    @cache
+    def stores(bucket: str) -> Store:
+        return ObjectStore(session, bucket)
+
+    container = Container(
+        variables=dict(os.environ),
+        stores=stores,
+        secret=lambda reference: access(session, reference),
+        folders=ContainerLayout(Path.home() / "run"),
+    )
+    code = run(container)
+    # a request to a server that hangs may still be under way in a thread: nothing is left to wait for
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(container: Container) -> int:
+    """All of a run; returns its exit code. Every end is in the log and in status.json."""
+    uri = container.variables.get(PLAN_VARIABLE, "")
+    try:
+        cluster = Cluster.of(container.variables)
+        bucket, name = split_uri(uri)
+    except HeadwayError as error:
+        fail(f"{PLAN_VARIABLE}, CLUSTER_SPEC: {error}")
+        return error.exit_code
+    folder, _, _ = name.rpartition("/")
+    store = container.stores(bucket) if cluster.is_chief else None
+    heartbeat = Heartbeat(folder.rpartition("/")[2], store, f"{folder}/status.json", container.folders.spool)
+    with heartbeat, Signals() as signals:
+        try:
+            code = _steps(container, uri, cluster, heartbeat, signals)
+        except Stopped as stop:
+            code = _ended(heartbeat, f"stopped by {stop} before training began", 128 + stop.number)
+        except HeadwayError as error:
+            code = _ended(heartbeat, str(error), error.exit_code)
+        except OSError as error:
+            code = _ended(heartbeat, str(error), ExitCode.MACHINE)
+        except Exception as error:  # noqa: BLE001  a bug must be in the status too, or the laptop sees nothing
+            traceback.print_exc()
+            code = _ended(heartbeat, f"{type(error).__name__}: {error}", ExitCode.BUG)
+        heartbeat.update(phase="done")
+    return code
+
+
+def _steps(container: Container, uri: str, cluster: Cluster, heartbeat: Heartbeat, signals: Signals) -> int:
+    stores, folders = container.stores, container.folders
+    plan = fetch.plan(uri, stores)
+    bundle = fetch.code(plan, stores, folders.code)
+    fetch.data(plan, stores, folders.code)
+    checkpoints = container.variables.get("AIP_CHECKPOINT_DIR") or f"{plan.base_output_uri}/checkpoints"
+    resume = fetch.checkpoint(checkpoints, stores, folders.checkpoints)
+    secrets = fetch.secrets(plan, container.secret)
+    variables = environment(container.variables, plan, secrets, cluster, folders, resume)
+    words = command(plan, folders.code)
+    for folder in (folders.outputs, folders.model, folders.spool):
+        folder.mkdir(parents=True, exist_ok=True)
+
+    started = time.monotonic()
+    process = signals.start(lambda: TrainingProcess(words, variables, folders.code))
+    heartbeat.update(phase="training")
+    supervision = None
+    if cluster.is_chief:
+        supervision = Supervision(plan, folders, heartbeat, variables, stores, resume)
+    code = process.wait()
+    signals.training_is_over()
+
+    _say_end(code, time.monotonic() - started, heartbeat)
+    heartbeat.update(phase="delivering", exit_code=code)
+    if supervision is not None:
+        try:
+            supervision.finish(code, bundle, signals)
+        except HeadwayError as error:
+            if code == 0:
+                raise
+            heartbeat.warning(str(error))
+    return code
+
+
+def _say_end(code: int, seconds: float, heartbeat: Heartbeat) -> None:
+    if code == 0:
+        say(f"training ended well after {seconds:.1f} s")
+        return
+    reason = f"training ended with exit code {code} after {seconds:.1f} s"
+    heartbeat.update(error=reason)
+    fail(reason)
+
+
+def _ended(heartbeat: Heartbeat, error: str, code: int) -> int:
+    heartbeat.update(error=error)
+    fail(error)
+    return code

@@ -1,0 +1,148 @@
+"""What a run makes, brought to its place in the bucket: checkpoints as it goes, the rest at its end."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from headway.cloud.storage import split_uri
+from headway.errors import HeadwayError
+from headway.runtime.store import Store, Stores
+
+LOOK_S = 2.0
+JOBS = 8
+_Seen = tuple[int, int]
+"""A file's size (bytes) and time of change (ns)."""
+
+LEFT_OUT = frozenset({"__pycache__", ".ipynb_checkpoints", ".git"})
+
+
+class Mirror:
+    """Keeps a prefix of the bucket like a folder: a file that has not changed between two looks is sent.
+
+    What this mirror knows and the folder no longer has is removed: Lightning keeps the best few.
+    """
+
+    def __init__(self, folder: Path, uri: str, stores: Stores, *, known: Path | None = None) -> None:
+        bucket, prefix = split_uri(uri)
+        self._folder, self._prefix, self._store = folder, prefix.rstrip("/"), stores(bucket)
+        self._looked: dict[str, _Seen] = {}
+        self._sent: dict[str, _Seen] = {}
+        if known is not None:
+            self._sent[str(known.relative_to(folder))] = _seen(known)
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The gs:// addresses of what is in the bucket."""
+        with self._lock:
+            return tuple(self._store.uri(f"{self._prefix}/{name}") for name in sorted(self._sent))
+
+    def look(self, *, final: bool = False, trusted: bool = True) -> None:
+        """Send what is complete; at the end all is, unless a kill may have torn it (not `trusted`).
+
+        Raises RemoteError, and may be called again.
+        """
+        here = {str(path.relative_to(self._folder)): _seen(path) for path in files_below(self._folder)}
+        for name, seen in here.items():
+            if self._sent.get(name) == seen:
+                continue
+            whole = self._looked.get(name) == seen or (
+                final and (trusted or zipfile.is_zipfile(self._folder / name))
+            )
+            if whole:
+                self._store.upload(f"{self._prefix}/{name}", self._folder / name)
+                with self._lock:
+                    self._sent[name] = seen
+        for name in [name for name in self._sent if name not in here]:
+            self._store.delete(f"{self._prefix}/{name}")
+            with self._lock:
+                del self._sent[name]
+        self._looked = here
+
+
+class MirrorThread:
+    """Looks every two seconds until it is ended; `told` hears of each failure, `changed` of what is sent."""
+
+    def __init__(
+        self, mirror: Mirror, told: Callable[[str], None], changed: Callable[[tuple[str, ...]], None]
+    ) -> None:
+        self._mirror, self._told, self._changed = mirror, told, changed
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def end(self, timeout: float) -> None:
+        """Stop looking; waits for an upload that is under way."""
+        self._over.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        before: tuple[str, ...] = ()
+        while not self._over.wait(LOOK_S):
+            try:
+                self._mirror.look()
+            except FileNotFoundError:
+                continue  # removed between look and upload: Lightning keeps the best few
+            except (HeadwayError, OSError) as error:
+                self._told(f"checkpoints cannot be uploaded yet: {error}")
+            if self._mirror.names != before:
+                before = self._mirror.names
+                self._changed(before)
+
+
+def upload(pairs: list[tuple[Path, str]], store: Store) -> int:
+    """Send files to object names, several at a time; the bytes sent. Raises RemoteError."""
+
+    def send(pair: tuple[Path, str]) -> int:
+        path, name = pair
+        store.upload(name, path)
+        return path.stat().st_size
+
+    with ThreadPoolExecutor(JOBS, thread_name_prefix="upload") as pool:
+        return sum(pool.map(send, pairs))
+
+
+def upload_folder(folder: Path, uri: str, stores: Stores) -> list[str]:
+    """Send a folder's files below a gs:// address; their names there. Raises RemoteError."""
+    bucket, prefix = split_uri(uri)
+    files = list(files_below(folder))
+    upload([(path, f"{prefix}/{path.relative_to(folder).as_posix()}") for path in files], stores(bucket))
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of a folder's files."""
+    return sum(file.stat().st_size for file in (files_below(path) if path.is_dir() else [path]))
+
+
+def created(code: Path, bundle: frozenset[str], data: tuple[str, ...]) -> list[Path]:
+    """Files that training left below the code folder: neither the bundle's, nor data, nor Python's caches."""
+    roots = [code / path for path in data]
+    return [
+        path
+        for path in files_below(code)
+        if str(path.relative_to(code)) not in bundle
+        and not any(path == root or path.is_relative_to(root) for root in roots)
+    ]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Regular files, in order; links are not followed, caches and half-written files left out."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or path.name in LEFT_OUT or path.name.endswith(".part"):
+            continue
+        if path.is_dir():
+            yield from files_below(path)
+        elif path.is_file():
+            yield path
+
+
+def _seen(path: Path) -> _Seen:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,146 @@
+"""What goes on beside training, on the chief: checkpoints, tracking, samples of the machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from headway.runtime import publish
+from headway.runtime.log import say
+from headway.runtime.signals import Signals
+from headway.runtime.status import Heartbeat
+from headway.runtime.store import Stores
+from headway.spec.layout import ContainerLayout
+from headway.spec.plan import Plan
+from headway.tracking.delivery import Delivery
+from headway.tracking.sinks import Opened, Outcome, Sink
+from headway.tracking.spool import Spool
+
+SAMPLE_S = 5.0
+TRACKING_DEADLINE_S = 30.0
+HURRIED_S = 8.0
+"""After a signal the platform kills within some 30 s, of which training had up to 15."""
+MODEL_BYTES_S = 5e6
+"""A slow line to the tracking server: a larger model is given more time."""
+
+
+def sinks(plan: Plan, variables: Mapping[str, str], outputs: Path) -> list[Sink]:
+    """The sinks that a plan asks for; their libraries are imported when they open."""
+    from headway.tracking.mlflow_sink import MLflowSink
+    from headway.tracking.wandb_sink import WandbSink
+
+    chosen: list[Sink] = [MLflowSink(plan, variables)]
+    if plan.tracking.wandb:
+        chosen.append(WandbSink(plan, variables, outputs))
+    return chosen
+
+
+class Supervision:
+    """Threads that live while training does. `finish` brings home what training made."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folders: ContainerLayout,
+        heartbeat: Heartbeat,
+        variables: Mapping[str, str],
+        stores: Stores,
+        resume: Path | None,
+    ) -> None:
+        self._plan, self._folders, self._heartbeat, self._stores = plan, folders, heartbeat, stores
+        checkpoints = variables.get("AIP_CHECKPOINT_DIR") or f"{plan.base_output_uri}/checkpoints"
+        self._model = (variables.get("AIP_MODEL_DIR") or f"{plan.base_output_uri}/model").rstrip("/")
+        self._mirror = publish.Mirror(folders.checkpoints, checkpoints, stores, known=resume)
+        self._mirroring = publish.MirrorThread(self._mirror, heartbeat.warning, self._uploaded)
+        self._deliveries = [
+            Delivery(sink, folders.spool, opened=self._tracked, told=heartbeat.warning)
+            for sink in sinks(plan, variables, folders.outputs)
+        ]
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, name="machine", daemon=True)
+        self._sampler.start()
+        for delivery in self._deliveries:
+            delivery.start()
+
+    def finish(self, code: int, bundle: frozenset[str], signals: Signals) -> None:
+        """Upload the last checkpoints, outputs and model, deliver what tracking has left.
+
+        Raises RemoteError where something could not be uploaded; tracking that fails is a warning.
+        """
+        self._over.set()
+        started = time.monotonic()
+        self._mirroring.end(HURRIED_S if signals.received else 600)
+        model = _model(self._folders.model)
+        outcome = Outcome(
+            state="finished" if code == 0 else "killed" if signals.received else "failed",
+            model=model,
+            model_uri=f"{self._model}/{model.name}" if model else None,
+        )
+        try:
+            self._upload(code, bundle)
+        finally:
+            self._deliver(outcome, signals)
+        say(f"checkpoints, outputs and tracking delivered in {time.monotonic() - started:.1f} s")
+
+    def _upload(self, code: int, bundle: frozenset[str]) -> None:
+        self._mirror.look(final=True, trusted=code < 128)
+        self._uploaded(self._mirror.names)
+        layout, folders = self._plan.layout, self._folders
+        made = [
+            *((path, path.relative_to(folders.outputs)) for path in publish.files_below(folders.outputs)),
+            *(
+                (path, path.relative_to(folders.code))
+                for path in publish.created(folders.code, bundle, tuple(pin.path for pin in self._plan.data))
+            ),
+        ]
+        prefix = layout.outputs(self._plan.run_id)
+        publish.upload(
+            [(path, f"{prefix}/{name.as_posix()}") for path, name in made], self._stores(layout.bucket)
+        )
+        if made:
+            self._heartbeat.update(outputs=f"{layout.uri(prefix)}/")
+        if sent := publish.upload_folder(folders.model, self._model, self._stores):
+            self._heartbeat.update(model_uri=f"{self._model}/{sent[0]}")
+
+    def _deliver(self, outcome: Outcome, signals: Signals) -> None:
+        size = publish.size_of(outcome.model) if outcome.model else 0
+        deadline = time.monotonic() + TRACKING_DEADLINE_S + size / MODEL_BYTES_S
+        hurried_by: list[float] = []
+
+        def hurried() -> bool:
+            if signals.received is not None and not hurried_by:
+                hurried_by.append(time.monotonic() + HURRIED_S)
+            return bool(hurried_by) and time.monotonic() > hurried_by[0]
+
+        for delivery in self._deliveries:
+            delivery.end(outcome)
+        for delivery in self._deliveries:
+            delivery.join(deadline, hurried)
+            if delivery.registered is not None:
+                self._heartbeat.update(registered=delivery.registered)
+
+    def _tracked(self, opened: Opened) -> None:
+        if self._heartbeat.status.tracking_url is None:
+            self._heartbeat.update(tracking_url=opened.url, tracking_run_id=opened.run_id)
+        if opened.url:
+            say(f"tracked at {opened.url}")
+
+    def _uploaded(self, names: tuple[str, ...]) -> None:
+        self._heartbeat.update(checkpoints=names)
+
+    def _sample(self) -> None:
+        from headway.tracking.system import Machine
+
+        machine, spool, count = Machine(self._folders.root), Spool(self._folders.spool), 0
+        while not self._over.wait(SAMPLE_S if count else 1.0):
+            spool.system(machine.sample(), step=count)
+            count += 1
+        spool.close()
+
+
+def _model(folder: Path) -> Path | None:
+    """The final model in its folder: one file, or the folder itself where there are several."""
+    files = list(publish.files_below(folder))
+    return None if not files else files[0] if len(files) == 1 else folder
