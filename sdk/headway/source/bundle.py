@@ -14,8 +14,8 @@ from typing import IO
 
 from headway.errors import CredentialFound, InputError
 from headway.source import archive
-from headway.source.listing import IGNORE_FILE, list_code
 from headway.source.credentials import credential_in
+from headway.source.listing import IGNORE_FILE, list_code
 
 LIMIT_BYTES = 500_000_000
 """More is not code: it would be kept once a version, and travel at each start."""

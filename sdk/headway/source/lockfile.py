@@ -1,4 +1,4 @@
-"""The user's lockfile, as an image can be built from it: one file, no passwords, nothing from this machine."""
+"""The user's lockfile, as an image can be built from it: one file, no passwords, nothing of this machine."""
 
 from __future__ import annotations
 
