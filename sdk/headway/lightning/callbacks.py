@@ -1,0 +1,119 @@
+"""Our callbacks: the final model at its place, a restarted run resumed, a plain script's metrics mirrored."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headway.lightning.framework import folder, framework, made, spool
+from headway.lightning.logger import HeadwayLogger
+from headway.spec.layout import TrainingVariables
+
+MODEL_FILE = "model.ckpt"
+
+
+class FinalModel:
+    """When `fit` ends, puts the best checkpoint, or else the last, into the run's model folder."""
+
+    def on_fit_end(self, trainer: Any, *_: Any) -> None:
+        if next(callback for callback in trainer.callbacks if isinstance(callback, FinalModel)) is not self:
+            return  # the kit's and the automatic one may both be there
+        target = folder(TrainingVariables.MODEL) / MODEL_FILE
+        if (source := _chosen(trainer)) is None:
+            trainer.save_checkpoint(target)  # on all ranks: sharded strategies need each
+        elif trainer.is_global_zero:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(source, target)
+
+
+class Resume:
+    """Lets the first `fit` of a restarted run go on from its newest checkpoint.
+
+    Lightning goes on by itself from what a checkpoint-on-exception callback left (its fault-tolerant resume);
+    this one shows it the checkpoint that the runtime brought, and leaves nothing on an exception.
+    """
+
+    ckpt_path: str = ""
+
+    def on_train_start(self, *_: Any) -> None:
+        # a second trainer of the same script begins afresh
+        os.environ.pop(TrainingVariables.RESUME, None)
+
+    def on_exception(self, *_: Any, **__: Any) -> None: ...
+
+    def teardown(self, *_: Any, **__: Any) -> None: ...
+
+
+class Mirror:
+    """Writes what a plain script logs into the spool, where it has no HeadwayLogger."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, dict[str, float]] | None = None
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        if self._is_needed(trainer) and getattr(module, "hparams", None):
+            spool().params(dict(module.hparams))
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step % max(trainer.log_every_n_steps, 1) == 0:
+            self._write(trainer, trainer.logged_metrics)
+
+    def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+        self._write(trainer, trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: Any, *_: Any) -> None:
+        self._write(trainer, trainer.callback_metrics)
+
+    def on_test_end(self, trainer: Any, *_: Any) -> None:
+        self._write(trainer, trainer.callback_metrics)
+
+    def _write(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        if trainer.sanity_checking or not self._is_needed(trainer):
+            return
+        written = (trainer.global_step, {name: float(value) for name, value in metrics.items()})
+        if written[1] and written != self._last:
+            spool().metrics(written[1], step=written[0], epoch=trainer.current_epoch)
+            self._last = written
+
+    def _is_needed(self, trainer: Any) -> bool:
+        mine = any(isinstance(logger, HeadwayLogger) for logger in trainer.loggers)
+        return not mine and bool(trainer.is_global_zero)
+
+
+def final_model() -> Any:
+    return made(FinalModel, framework().Callback)()
+
+
+def mirror() -> Any:
+    return made(Mirror, framework().Callback)()
+
+
+def resume(checkpoint: str) -> Any:
+    """A callback by which `fit` goes on from that checkpoint."""
+    warnings.filterwarnings("ignore", message=r".*ckpt_path=None\)` was called without a model")
+    base = framework().callbacks.OnExceptionCheckpoint
+    callback = made(Resume, base)(dirpath=str(Path(checkpoint).parent))
+    callback.ckpt_path = checkpoint
+    return callback
+
+
+def _chosen(trainer: Any) -> Path | None:
+    callback = trainer.checkpoint_callback
+    for name in ("best_model_path", "last_model_path"):
+        path = getattr(callback, name, "")
+        if path and Path(path).exists():
+            return Path(path)
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        part = target.with_name(target.name + ".part")
+        shutil.copyfile(source, part)
+        part.replace(target)

@@ -1,0 +1,57 @@
+"""`pl.Trainer(**kit())`: tracker, checkpoints and resume in a run; nothing at all outside of one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from headway.lightning.framework import folder, framework, is_run
+from headway.spec.layout import TrainingVariables
+
+
+def kit(
+    *, monitor: str | None = None, mode: str = "min", every_n_train_steps: int | None = None, **trainer: Any
+) -> dict[str, Any]:
+    """Arguments for a Lightning Trainer: yours, completed with the run's.
+
+    `monitor` and `mode` choose the checkpoint that becomes the model; without them it is the newest. In a run
+    a logger, a ModelCheckpoint, the default root folder and the number of nodes are added; your callbacks and
+    loggers are kept, and each argument that you give wins. Outside of a run it gives back what you gave.
+    """
+    if not is_run():
+        return trainer
+    from headway.lightning import callbacks
+    from headway.lightning.logger import logger
+
+    ours = [callbacks.final_model()]
+    given = _listed(trainer.pop("callbacks", None))
+    if trainer.get("enable_checkpointing", True):
+        ours.append(_checkpoints(monitor, mode, every_n_train_steps))
+    if checkpoint := os.environ.get(TrainingVariables.RESUME):
+        ours.append(callbacks.resume(checkpoint))
+    loggers = trainer.pop("logger", None)
+    if loggers is not False:
+        trainer["logger"] = [logger(), *_listed(None if loggers is True else loggers)]
+    else:
+        trainer["logger"] = False
+    defaults = {
+        "default_root_dir": str(folder(TrainingVariables.OUTPUTS)),
+        "num_nodes": int(os.environ.get(TrainingVariables.NODES, "1")),
+    }
+    return {**defaults, **trainer, "callbacks": [*given, *ours]}
+
+
+def _checkpoints(monitor: str | None, mode: str, every_n_train_steps: int | None) -> Any:
+    return framework().callbacks.ModelCheckpoint(
+        dirpath=folder(TrainingVariables.CHECKPOINTS),
+        monitor=monitor,
+        mode=mode,
+        save_last=True,
+        every_n_train_steps=every_n_train_steps,
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
