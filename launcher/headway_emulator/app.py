@@ -1,0 +1,126 @@
+"""One Starlette application: every service below its own prefix, and the same paths without it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from headway_emulator.errors import ApiError, unimplemented
+from headway_emulator.rest import error_response
+from headway_emulator.schema import discovery
+from headway_emulator.services import (
+    artifactregistry,
+    cloudbuild,
+    logging,
+    metadata,
+    secretmanager,
+    storage,
+    vertex,
+)
+from headway_emulator.world import World
+
+DOCUMENTS = {
+    "aiplatform": ("v1", "v1beta1"),
+    "cloudbuild": ("v1", "v2"),
+    "logging": ("v2",),
+    "artifactregistry": ("v1",),
+    "secretmanager": ("v1",),
+}
+"""Google's discovery documents, in which the names of methods that are not emulated are looked up."""
+VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata")
+"""First parts of paths that never name a bucket."""
+
+
+def build(world: World) -> Starlette:
+    """The application; closing it closes the storage front's connections."""
+    front = storage.StorageFront(world.settings.storage_url, world.settings.project_number)
+    services = [
+        vertex.service(world),
+        cloudbuild.service(world),
+        logging.service(world),
+        artifactregistry.service(world),
+        secretmanager.service(world),
+        metadata.service(world),
+    ]
+    fidelity = {service.name: service.fidelity for service in services} | {"storage": storage.FIDELITY}
+    routes: list[Route | Mount] = [Route("/", _front_page(world, fidelity), methods=["GET"])]
+    for service in services:
+        unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
+        routes.append(Mount(f"/{service.name}", routes=[*service.routes(), unknown]))
+    routes += [route for service in services for route in service.routes()]
+    for root in API_ROOTS:
+        routes.append(Route(f"/{root}/{{path:path}}", _not_emulated(tuple(DOCUMENTS)), methods=VERBS))
+    routes.append(Mount("/", app=front))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await front.close()
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _front_page(world: World, fidelity: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
+    """What this server is: a start-up checks the nonce, a client of the metadata server the header."""
+
+    async def page(_: Request) -> Response:
+        document = {
+            "name": "headway-emulator",
+            "nonce": world.settings.nonce,
+            "pid": os.getpid(),
+            "project": world.settings.project,
+            "executor": world.settings.executor,
+            "services": fidelity,
+        }
+        return JSONResponse(document, headers={"Metadata-Flavor": "Google"})
+
+    return page
+
+
+def _not_emulated(services: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
+    """501 with the method's name where Google has such a method, and Google's 404 where it has none."""
+
+    async def refuse(request: Request) -> Response:
+        path = "/" + request.path_params["path"]
+        if len(services) > 1:
+            path = request.url.path
+        method = next((m for s in services if (m := method_name(s, request.method, path))), "")
+        if method:
+            return error_response(unimplemented(method))
+        text = f"The requested URL {request.url.path} was not found on this server."
+        return error_response(ApiError("NOT_FOUND", text))
+
+    return refuse
+
+
+def method_name(service: str, verb: str, path: str) -> str:
+    """The full name of Google's method at this path, such as aiplatform.projects.locations.models.list."""
+    for version in DOCUMENTS.get(service, ()):
+        if path.startswith(f"/{version}/"):
+            for method, pattern, name in _methods(service, version):
+                if method == verb and pattern.fullmatch(path):
+                    return name
+    return ""
+
+
+@cache
+def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str], str]]:
+    found = []
+    pending = [discovery(service, version)]
+    while pending:
+        resource = pending.pop()
+        pending += resource.get("resources", {}).values()
+        for method in resource.get("methods", {}).values():
+            path = method.get("flatPath", method["path"])
+            pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(path))
+            found.append((method["httpMethod"], re.compile("/" + pattern), method["id"]))
+    return found

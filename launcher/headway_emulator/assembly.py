@@ -1,0 +1,68 @@
+"""Opening the state and putting the engines together; closing them in the opposite order."""
+
+from __future__ import annotations
+
+import secrets
+
+from headway_emulator.engine.build_steps import EngineSteps, NotedSteps, StepRunner
+from headway_emulator.engine.builds import Builds
+from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.executor import Executor
+from headway_emulator.engine.images import NotedImages
+from headway_emulator.engine.jobs import Jobs
+from headway_emulator.engine.objects import Objects
+from headway_emulator.engine.process_executor import ProcessExecutor
+from headway_emulator.engine.processes import end_strays
+from headway_emulator.engine.store import Store
+from headway_emulator.settings import Settings
+from headway_emulator.world import World
+
+
+class EngineMissing(Exception):
+    """No Docker engine answers."""
+
+
+def open_world(settings: Settings) -> World:
+    """Everything, with the unfinished work of the emulator before this one picked up."""
+    clock = SystemClock()
+    settings.state.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.state / "state.sqlite3")
+    end_strays(store)
+    executor, runner = _engines(settings, store, clock)
+    objects = Objects(settings.storage_url, settings.project)
+    jobs = Jobs(settings, store, clock, executor)
+    builds = Builds(settings, store, clock, objects, runner)
+    builds.recover()
+    jobs.recover()
+    return World(settings, store, clock, jobs, builds, runner.images)
+
+
+def close(world: World) -> None:
+    """Builds and process jobs are ended; containers go on running."""
+    world.builds.close()
+    world.jobs.close()
+    world.store.close()
+
+
+def _engines(settings: Settings, store: Store, clock: SystemClock) -> tuple[Executor, StepRunner]:
+    if settings.executor == "process":
+        return ProcessExecutor(settings.state / "jobs", store, clock), NotedSteps(NotedImages(store))
+    from docker.errors import DockerException
+
+    from headway_emulator.engine.docker_executor import DockerExecutor
+
+    try:
+        executor = DockerExecutor(settings.network, _identity(store))
+    except DockerException as error:
+        raise EngineMissing(
+            f"No Docker engine answers ({error}). Start one, or use --executor process."
+        ) from error
+    return executor, EngineSteps(executor, settings.network)
+
+
+def _identity(store: Store) -> str:
+    """By which this state's containers are known among others'; it lasts as long as the state."""
+    with store.transaction():
+        known = store.get("identity", "self") or {"id": secrets.token_hex(8)}
+        store.put("identity", "self", known)
+    return str(known["id"])

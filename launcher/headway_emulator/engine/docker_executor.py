@@ -1,0 +1,210 @@
+"""Replicas as containers of a Docker engine, on the job network under the host names of CLUSTER_SPEC."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from docker import DockerClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests import RequestException
+
+from headway_emulator.engine.docker_logs import follow
+from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Replica
+
+LABEL = "headway-emulator"
+"""Labels: LABEL is the state's own id, LABEL.job and LABEL.task name the replica."""
+PORT = 2222
+"""The port of CLUSTER_SPEC on Vertex AI."""
+ENGINE_DEADLINE = 30
+PULL_DEADLINE = 20
+SHARED_MEMORY = "1g"
+"""The engine's default of 64 MB is too small for PyTorch's data loaders."""
+LOG_RETRIES = 5
+
+
+class DockerExecutor:
+    """Executor over a Docker engine; `owner` tells this emulator's containers from another's."""
+
+    note = ""
+
+    def __init__(self, network: str, owner: str) -> None:
+        self._client = DockerClient.from_env(timeout=ENGINE_DEADLINE)
+        self._network = network
+        self._owner = owner
+
+    def prepare(self, image: str) -> None:
+        if self.digest(image):
+            return
+        puller = DockerClient.from_env(timeout=PULL_DEADLINE)
+        try:
+            puller.images.pull(image)
+        except (DockerException, RequestException) as error:
+            raise ExecutorError(
+                "NOT_FOUND",
+                f'Image "{image}" is not on the Docker engine and could not be pulled within '
+                f"{PULL_DEADLINE} s: {_reason(error)}. Build it first, or check its name.",
+            ) from error
+        finally:
+            puller.close()
+
+    def digest(self, name: str) -> str:
+        """The digest under which the engine holds the image, or an empty string."""
+        try:
+            found = self._client.images.get(name)
+        except ImageNotFound:
+            return ""
+        except APIError as error:
+            if error.is_client_error():
+                return ""
+            raise
+        return str(found.id)
+
+    def addresses(self, job: str, tasks: Sequence[str]) -> Mapping[str, str]:
+        """Names such as cmle-training-workerpool0-3f9a2b1c-0, unique for each job on the network."""
+        suffix = f"{int(job) & 0xFFFFFFFF:08x}"
+        return {task: f"cmle-training-{_split(task)[0]}-{suffix}-{_split(task)[1]}:{PORT}" for task in tasks}
+
+    def start(self, replica: Replica, events: Events) -> Handle:
+        api = self._client.api
+        try:
+            container = api.create_container(**self._creation(replica))["Id"]
+        except (DockerException, RequestException) as error:
+            raise ExecutorError("INTERNAL", f"{replica.task}: no container: {_reason(error)}") from error
+        handle = ContainerHandle(self._client, container, replica.task, events)
+        try:
+            api.start(container)
+        except (DockerException, RequestException) as error:
+            handle.discard()
+            raise ExecutorError(
+                "INVALID_ARGUMENT", f"{replica.task}: its container did not start: {_reason(error)}"
+            ) from error
+        handle.follow("")
+        return handle
+
+    def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
+        filters = {"label": [f"{LABEL}={self._owner}", f"{LABEL}.job={job}"]}
+        handles: dict[str, Handle] = {}
+        for container in self._client.api.containers(all=True, filters=filters):
+            task = container["Labels"][f"{LABEL}.task"]
+            handle = ContainerHandle(self._client, container["Id"], task, events)
+            if container["State"] == "created":
+                handle.discard()
+                continue
+            handle.follow(since.get(task, ""))
+            handles[task] = handle
+        return handles
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove what earlier emulators on this state left of jobs that are not in `keep`."""
+        for container in self._client.api.containers(all=True, filters={"label": f"{LABEL}={self._owner}"}):
+            if container["Labels"].get(f"{LABEL}.job") not in keep:
+                _remove(self._client, container["Id"])
+
+    def close(self) -> None:
+        """Containers go on running: the next emulator on this state attaches to them again."""
+        self._client.close()
+
+    def _creation(self, replica: Replica) -> dict[str, Any]:
+        api = self._client.api
+        host = replica.env["HOSTNAME"]
+        labels = {LABEL: self._owner, f"{LABEL}.job": replica.job, f"{LABEL}.task": replica.task}
+        options: dict[str, Any] = {
+            "image": replica.image,
+            "command": list(replica.args) or None,
+            "entrypoint": list(replica.command) or None,
+            "environment": dict(replica.env),
+            "hostname": host,
+            "name": f"headway-job-{replica.job}-{replica.task}",
+            "labels": labels,
+        }
+        host_options: dict[str, Any] = {
+            "shm_size": SHARED_MEMORY,
+            "log_config": {"type": "json-file", "config": {}},
+        }
+        if self._network:
+            host_options["network_mode"] = self._network
+            endpoint = api.create_endpoint_config(aliases=[host])
+            options["networking_config"] = api.create_networking_config(
+                {self._network: endpoint}  # type: ignore[arg-type]  # the published stub takes one endpoint, the code a mapping
+            )
+        return {**options, "host_config": api.create_host_config(**host_options)}
+
+
+class ContainerHandle:
+    """One container, whose output a thread follows until it ends."""
+
+    def __init__(self, client: DockerClient, container: str, task: str, events: Events) -> None:
+        self._client = client
+        self._container = container
+        self._task = task
+        self._events = events
+
+    def follow(self, since: str) -> None:
+        name = f"logs-{self._container[:12]}"
+        threading.Thread(target=self._pump, args=(since,), name=name, daemon=True).start()
+
+    def terminate(self) -> None:
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        self._signal("SIGKILL")
+
+    def discard(self) -> None:
+        _remove(self._client, self._container)
+
+    def _signal(self, signal: str) -> None:
+        try:
+            self._client.api.kill(self._container, signal)
+        except (DockerException, RequestException):
+            return  # it has ended already; its exit is reported by the thread that follows it
+
+    def _pump(self, since: str) -> None:
+        """Hand over every line, then the exit code; a broken stream is opened again where it stopped."""
+        for attempt in range(LOG_RETRIES):
+            try:
+                for lines in follow(self._client.api, self._container, since):
+                    self._events.lines(self._task, lines)
+                    since = lines[-1].timestamp
+                if (event := self._exit()) is not None:
+                    self._events.exited(event)
+                    return
+            except NotFound:
+                break
+            except (DockerException, RequestException, OSError):
+                time.sleep(0.2 * 2**attempt)
+        gone = "its container is gone from the Docker engine"
+        self._events.exited(Exited(self._task, code=-1, lost=gone))
+
+    def _exit(self) -> Exited | None:
+        """None while it is still running, which is how a cut stream looks."""
+        for _ in range(20):
+            state = self._client.api.inspect_container(self._container)["State"]
+            if not state["Running"]:
+                return Exited(self._task, int(state["ExitCode"]), out_of_memory=bool(state["OOMKilled"]))
+            time.sleep(0.02)
+        return None
+
+
+def _remove(client: DockerClient, container: str) -> None:
+    try:
+        client.api.remove_container(container, force=True, v=True)
+    except (DockerException, RequestException):
+        return  # gone already, or the engine is: the next start of the emulator sweeps it
+
+
+def _split(task: str) -> tuple[str, str]:
+    pool, _, index = task.rpartition("-")
+    return pool, index
+
+
+def _reason(error: Exception) -> str:
+    text = error.explanation if isinstance(error, APIError) and error.explanation else str(error)
+    return str(text).strip()
+
+
+def _satisfies(executor: DockerExecutor) -> Executor:
+    """Checked by mypy alone: the class keeps to the protocol."""
+    return executor

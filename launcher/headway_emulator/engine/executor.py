@@ -1,0 +1,95 @@
+"""What runs a replica: a protocol with few methods, satisfied by containers or by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class ExecutorError(Exception):
+    """A replica could not be started; `status` is a google.rpc.Code name, the message is for the job's owner."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One machine of a job as its executor sees it."""
+
+    job: str
+    task: str
+    """Such as workerpool0-0."""
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of output; `timestamp` has nine digits."""
+
+    timestamp: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A replica has ended, and every line it wrote has been handed over before this."""
+
+    task: str
+    code: int
+    out_of_memory: bool = False
+    lost: str = ""
+    """Why the replica is gone without an exit code, or an empty string."""
+
+
+class Events(Protocol):
+    """Where an executor reports; called from its threads."""
+
+    def lines(self, task: str, lines: Sequence[Line]) -> None: ...
+
+    def exited(self, event: Exited) -> None: ...
+
+
+class Handle(Protocol):
+    """A replica that was started."""
+
+    def terminate(self) -> None:
+        """SIGTERM; nothing where it has ended already."""
+
+    def kill(self) -> None:
+        """SIGKILL to it and all its children."""
+
+    def discard(self) -> None:
+        """Free what it held, once it has ended."""
+
+
+class Executor(Protocol):
+    """Containers or processes."""
+
+    @property
+    def note(self) -> str:
+        """What a job's log should say about the way it runs, or an empty string."""
+
+    def prepare(self, image: str) -> None:
+        """Make the image usable; ExecutorError where it cannot be had."""
+
+    def addresses(self, job: str, tasks: Sequence[str]) -> Mapping[str, str]:
+        """HOST:PORT under which each replica is reached by the others."""
+
+    def start(self, replica: Replica, events: Events) -> Handle:
+        """Start one replica and follow its output; ExecutorError where it does not start."""
+
+    def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
+        """The replicas of `job` that outlived the emulator, followed again from the times in `since`, by task."""
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove what earlier emulators left of jobs that are not in `keep`."""
+
+    def close(self) -> None:
+        """The emulator is ending."""

@@ -1,0 +1,111 @@
+"""Child processes in groups of their own, remembered in the state so that a later emulator can end strays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from headway_emulator.engine.store import Store
+
+KIND = "process"
+
+
+class ProcessGroup:
+    """A command and all its children; everything is ended together."""
+
+    def __init__(
+        self,
+        store: Store,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        merged: bool = False,
+    ) -> None:
+        """Start it; OSError where the command cannot be run. `merged` sends stderr into stdout, in order."""
+        self._store = store
+        self._child = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._record()
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._child.stdout is not None
+        return self._child.stdout
+
+    @property
+    def stderr(self) -> IO[bytes]:
+        assert self._child.stderr is not None
+        return self._child.stderr
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code in the shell's way: 128 + N after signal N. TimeoutExpired where it goes on."""
+        code = self._child.wait(timeout)
+        return code if code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """To the command alone, as an engine signals a container's first process."""
+        if self._child.poll() is None:
+            self._child.terminate()
+
+    def kill(self) -> None:
+        """To the group, and to descendants that made groups of their own."""
+        try:
+            descendants = psutil.Process(self._child.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            descendants = []
+        self._signal(signal.SIGKILL)
+        for process in descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def forget(self) -> None:
+        """End children that outlived the command, and drop the note in the state."""
+        self._signal(signal.SIGKILL)
+        self._store.delete(KIND, str(self._child.pid))
+
+    def _record(self) -> None:
+        try:
+            born = psutil.Process(self._child.pid).create_time()
+        except psutil.NoSuchProcess:
+            return
+        self._store.put(KIND, str(self._child.pid), {"pid": self._child.pid, "create_time": born})
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._child.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def end_strays(store: Store) -> int:
+    """Kill the groups that an emulator which was itself killed has left; gives how many there were."""
+    ended = 0
+    for note in store.list(KIND):
+        pid = int(note["pid"])
+        if psutil.pid_exists(pid) and _born(pid) == note["create_time"]:
+            os.killpg(pid, signal.SIGKILL)
+            ended += 1
+        store.delete(KIND, str(pid))
+    return ended
+
+
+def _born(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -1,0 +1,112 @@
+"""From a CustomJob to its replicas: their tasks, and the environment that Vertex AI gives each.
+
+Source of the variables: Google's custom training documentation and users' reports, read in November 2026.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from headway_emulator.engine.executor import Replica
+from headway_emulator.settings import Settings
+
+PRIMARY = "workerpool0-0"
+TF_ROLES = ("chief", "worker", "ps", "evaluator")
+"""The TF_CONFIG name of each pool, by its index."""
+
+
+def tasks(spec: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """(pool, index) of every replica, the primary first; a skipped pool has none."""
+    return [
+        (pool, index)
+        for pool, worker_pool in enumerate(spec["workerPoolSpecs"])
+        for index in range(int(worker_pool.get("replicaCount", 0)))
+    ]
+
+
+def task_name(pool: int, index: int) -> str:
+    return f"workerpool{pool}-{index}"
+
+
+def replicas(
+    settings: Settings, job: str, region: str, spec: Mapping[str, Any], addresses: Mapping[str, str]
+) -> list[Replica]:
+    """Every replica of the job with its complete environment."""
+    return [_replica(settings, job, region, spec, addresses, at) for at in tasks(spec)]
+
+
+def _replica(
+    settings: Settings,
+    job: str,
+    region: str,
+    spec: Mapping[str, Any],
+    addresses: Mapping[str, str],
+    at: tuple[int, int],
+) -> Replica:
+    container = spec["workerPoolSpecs"][at[0]]["containerSpec"]
+    name = task_name(*at)
+    given = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
+    env = {
+        **given,
+        **_output_folders(spec),
+        **_cluster(spec, addresses, at),
+        "CLOUD_ML_JOB_ID": job,
+        "CLOUD_ML_PROJECT_ID": settings.project_number,
+        "CLOUD_ML_REGION": region,
+        "HOSTNAME": addresses[name].split(":")[0],
+        **_wiring(settings),
+    }
+    return Replica(
+        job=job,
+        task=name,
+        image=container["imageUri"],
+        command=tuple(container.get("command", ())),
+        args=tuple(container.get("args", ())),
+        env=env,
+    )
+
+
+def _output_folders(spec: Mapping[str, Any]) -> dict[str, str]:
+    base = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")
+    if not base:
+        return {}
+    return {
+        "AIP_MODEL_DIR": f"{base}/model/",
+        "AIP_CHECKPOINT_DIR": f"{base}/checkpoints/",
+        "AIP_TENSORBOARD_LOG_DIR": f"{base}/logs/",
+    }
+
+
+def _cluster(spec: Mapping[str, Any], addresses: Mapping[str, str], at: tuple[int, int]) -> dict[str, str]:
+    """CLUSTER_SPEC on every replica, TF_CONFIG where there are several, and the node's rank."""
+    everyone = tasks(spec)
+    pools: dict[str, list[str]] = {}
+    roles: dict[str, list[str]] = {}
+    for pool, index in everyone:
+        address = addresses[task_name(pool, index)]
+        pools.setdefault(f"workerpool{pool}", []).append(address)
+        roles.setdefault(TF_ROLES[pool], []).append(address)
+    task = {"type": f"workerpool{at[0]}", "index": at[1]}
+    cluster = {"cluster": pools, "environment": "cloud", "task": task, "job": dict(spec)}
+    env = {
+        "CLUSTER_SPEC": json.dumps(cluster),
+        "RANK": str(everyone.index(at)),
+        "WORLD_SIZE": str(len(everyone)),
+    }
+    if len(everyone) > 1:
+        role = {"type": TF_ROLES[at[0]], "index": at[1]}
+        env["TF_CONFIG"] = json.dumps({"cluster": roles, "task": role, "environment": "cloud"})
+    return env
+
+
+def _wiring(settings: Settings) -> dict[str, str]:
+    """How Google's clients inside the replica find this project instead of the real one."""
+    return {
+        "STORAGE_EMULATOR_HOST": settings.public_url,
+        "GCE_METADATA_HOST": settings.authority,
+        "GCE_METADATA_IP": settings.authority,
+        # gcsfs otherwise probes Storage Control over gRPC, which stalls for minutes against any emulator.
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+    }

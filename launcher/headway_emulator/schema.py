@@ -1,0 +1,202 @@
+"""Requests checked against Google's published schemas, and brought to one form.
+
+The schemas are the discovery documents inside google-api-python-client. The one form is proto JSON in camelCase,
+enums as names, 64-bit integers as strings, output-only fields dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib.util
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from headway_emulator.errors import ApiError, bad_request
+
+PREFIXES = {"aiplatform": "GoogleCloudAiplatformV1"}
+"""What the schema names of a service begin with; v1beta1 ends in "beta1" instead."""
+DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
+INTEGERS = {"int32", "uint32", "int64", "uint64"}
+
+
+@cache
+def discovery(service: str, version: str) -> Mapping[str, Any]:
+    """One discovery document; importing googleapiclient itself would cost half a second."""
+    package = importlib.util.find_spec("googleapiclient")
+    if package is None or package.origin is None:
+        raise ApiError("INTERNAL", "google-api-python-client is not installed: pip install headway again.")
+    folder = Path(package.origin).parent / "discovery_cache" / "documents"
+    document: Mapping[str, Any] = json.loads((folder / f"{service}.{version}.json").read_text())
+    return document
+
+
+@cache
+def enum_numbers() -> Mapping[str, Mapping[str, Any]]:
+    """By "Schema.field": the enum's full type name and its names by number."""
+    table = tomllib.loads((Path(__file__).parent / "facts" / "enums.toml").read_text())
+    return {
+        place: {
+            "type": enum["type"],
+            "names": {number: name for name, number in enum["values"].items()},
+        }
+        for enum in table["enum"]
+        for place in enum["fields"]
+    }
+
+
+def parse(service: str, version: str, schema: str, body: Any, root: str) -> dict[str, Any]:
+    """The body as the short-named schema in its one form; ApiError with every violation otherwise.
+
+    `root` is the request's field that the body fills, such as custom_job: messages name places under it.
+    """
+    prefix = PREFIXES.get(service, "")
+    if prefix and version == "v1beta1":
+        prefix = prefix.removesuffix("V1") + "V1beta1"
+    if not isinstance(body, dict):
+        raise bad_request([("", "Invalid JSON payload received. Expected an object.")])
+    reader = _Reader(discovery(service, version)["schemas"], prefix)
+    parsed = reader.message(prefix + schema, body, root)
+    if reader.violations:
+        raise bad_request(reader.violations)
+    return parsed
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+@dataclass
+class _Reader:
+    schemas: Mapping[str, Any]
+    prefix: str
+    violations: list[tuple[str, str]] = field(default_factory=list)
+
+    def message(self, schema: str, body: Mapping[str, Any], place: str) -> dict[str, Any]:
+        properties = self.schemas[schema].get("properties", {})
+        parsed: dict[str, Any] = {}
+        for given, value in body.items():
+            name = given if given in properties else camel(given)
+            if name not in properties:
+                self._unknown(given, place)
+            elif not _output_only(properties[name]) and value is not None:
+                at = f"{place}.{snake(name)}" if place else snake(name)
+                result = self._value(properties[name], value, at, f"{self._short(schema)}.{name}")
+                if result is not None:
+                    parsed[name] = result
+        return parsed
+
+    def _short(self, schema: str) -> str:
+        return schema.removeprefix(self.prefix)
+
+    def _value(self, kind: Mapping[str, Any], value: Any, at: str, owner: str) -> Any:
+        if "$ref" in kind:
+            if not isinstance(value, dict):
+                return self._wrong(at, f"type.googleapis.com/{self._short(kind['$ref'])}", value)
+            return self.message(kind["$ref"], value, at)
+        if kind["type"] == "array":
+            items = value if isinstance(value, list) else [value]
+            return [self._value(kind["items"], item, f"{at}[{i}]", owner) for i, item in enumerate(items)]
+        if kind["type"] == "object":
+            return self._map(kind, value, at, owner)
+        if "enum" in kind:
+            return self._enum(kind["enum"], value, at, owner)
+        return self._scalar(kind, value, at)
+
+    def _map(self, kind: Mapping[str, Any], value: Any, at: str, owner: str) -> Any:
+        if not isinstance(value, dict):
+            return self._wrong(at, "TYPE_MESSAGE", value)
+        inner = kind.get("additionalProperties", {"type": "any"})
+        return {
+            key: self._value(inner, item, f"{at}[{json.dumps(key)}]", owner) for key, item in value.items()
+        }
+
+    def _enum(self, names: list[str], value: Any, at: str, owner: str) -> Any:
+        known = enum_numbers().get(owner)
+        if isinstance(value, str) and value in names:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            if known is None:
+                raise ApiError(
+                    "UNIMPLEMENTED", f"The emulator does not know the numbers of {at}: send its name."
+                )
+            if value in known["names"]:
+                return known["names"][value]
+        return self._wrong(at, f"type.googleapis.com/{known['type']}" if known else "TYPE_ENUM", value)
+
+    def _scalar(self, kind: Mapping[str, Any], value: Any, at: str) -> Any:
+        form = kind.get("format", "")
+        match kind["type"]:
+            case "any":
+                return value
+            case "boolean":
+                return value if isinstance(value, bool) else self._wrong(at, "TYPE_BOOL", value)
+            case "number":
+                good = isinstance(value, int | float) and not isinstance(value, bool)
+                return value if good else self._wrong(at, "TYPE_DOUBLE", value)
+            case "integer":
+                return self._integer(value, at, form)
+        if form in INTEGERS:
+            number = self._integer(value, at, form)
+            return None if number is None else str(number)
+        return self._text(value, at, form)
+
+    def _integer(self, value: Any, at: str, form: str) -> Any:
+        bits, low = (32, 0) if form.endswith("32") else (64, 0)
+        number = _whole(value)
+        if not form.startswith("u"):
+            bits, low = bits - 1, -(1 << (bits - 1))
+        if number is None or not low <= number < 1 << bits:
+            return self._wrong(at, f"TYPE_{form.upper() or 'INT32'}", value)
+        return number
+
+    def _text(self, value: Any, at: str, form: str) -> Any:
+        if not isinstance(value, str):
+            return self._wrong(at, "TYPE_STRING", value)
+        if form == "google-duration" and not DURATION.fullmatch(value):
+            return self._wrong(at, "type.googleapis.com/google.protobuf.Duration", value)
+        if form == "byte" and not _base64(value):
+            return self._wrong(at, "TYPE_BYTES", value)
+        return value
+
+    def _unknown(self, name: str, place: str) -> None:
+        where = f" at '{place}'" if place else ""
+        text = f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.'
+        self.violations.append((place, text))
+
+    def _wrong(self, at: str, kind: str, value: Any) -> None:
+        self.violations.append((at, f"Invalid value at '{at}' ({kind}), {json.dumps(value)}"))
+
+
+def _output_only(kind: Mapping[str, Any]) -> bool:
+    return bool(kind.get("readOnly"))
+
+
+def _whole(value: Any) -> int | None:
+    """The integer that proto JSON allows to be written as 4, 4.0 or "4"."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value) if isinstance(value, float) else int(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number == int(number) else None
+
+
+def _base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return False
+    return True

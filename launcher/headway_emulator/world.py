@@ -1,0 +1,39 @@
+"""Everything that the services share, made once at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headway_emulator.engine.builds import Builds
+from headway_emulator.engine.clock import Clock
+from headway_emulator.engine.images import Images
+from headway_emulator.engine.jobs import Jobs
+from headway_emulator.engine.store import Store
+from headway_emulator.errors import ApiError
+from headway_emulator.settings import Settings
+
+
+@dataclass(frozen=True)
+class World:
+    """One emulated project with its state and the engines that change it."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    jobs: Jobs
+    builds: Builds
+    images: Images
+
+    def location(self, project: str, location: str) -> str:
+        """The parent as Vertex AI spells it in names: with the project's number."""
+        self.check_project(project)
+        return f"projects/{self.settings.project_number}/locations/{location}"
+
+    def check_project(self, project: str) -> None:
+        """PERMISSION_DENIED for a project that is not the emulated one, as Google answers for a stranger's."""
+        if not self.settings.names_project(project):
+            raise ApiError(
+                "PERMISSION_DENIED",
+                f"Permission denied on resource project {project} (or it may not exist). "
+                f"This emulator serves the project {self.settings.project}.",
+            )
