@@ -11,7 +11,7 @@ from headway_launcher import completion
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CONFIG] [KEY=VALUE]...",
+        metavar="CONFIG|KEY=VALUE",
         help="config.yaml (that of this folder where left out), then overrides such as args.lr=0.01.",
         show_default=False,
     ),

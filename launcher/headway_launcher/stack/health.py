@@ -15,7 +15,7 @@ from headway_launcher.stack.servers import HEALTH_PATH
 
 State = Literal["healthy", "starting", "crashed"]
 
-_ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class Health:
     reason: str = ""
 
 
-def look(server: Server, nonce: str, *, timeout: float = _ANSWER_SECONDS) -> Health:
+def look(server: Server, nonce: str) -> Health:
     """Look at a recorded server: crashed where its process is gone, starting where it does not answer yet."""
     process = processes.find(server.pid, server.create_time)
     if process is None:
         return Health("crashed", "its process is gone")
-    return look_at(process, server, nonce, timeout=timeout)
+    return look_at(process, server, nonce)
 
 
-def look_at(process: psutil.Process, server: Server, nonce: str, *, timeout: float) -> Health:
+def look_at(process: psutil.Process, server: Server, nonce: str) -> Health:
     """The same, for a process at hand."""
     if not processes.is_alive(process):
         return Health("crashed", "its process is gone")
     if not processes.listens(process, server.port):
         return Health("starting", f"it does not listen on port {server.port}")
-    answer = _get(server.url + HEALTH_PATH[server.name], timeout)
+    answer = _get(server.url + HEALTH_PATH[server.name])
     if answer is None:
         return Health("starting", f"it listens on port {server.port} but does not answer")
     if server.name == "emulator" and nonce.encode() not in answer:
@@ -48,10 +48,10 @@ def look_at(process: psutil.Process, server: Server, nonce: str, *, timeout: flo
     return Health("healthy")
 
 
-def _get(url: str, timeout: float) -> bytes | None:
+def _get(url: str) -> bytes | None:
     """The body of a 200 answer, or None. No proxy is used: these are addresses of this machine."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", parts.path)
         response = connection.getresponse()

@@ -15,7 +15,6 @@ from headway_launcher.stack.servers import NAMES
 
 Say = Callable[[str], None]
 
-_GRACE_SECONDS = 10.0
 _FREE_BYTES = 512 * 2**20
 
 
@@ -162,7 +161,7 @@ def _end(folder: Folder, record: Record, say: Say) -> None:
     order = ("mlflow", "emulator", "storage")
     recorded = [server for name in order if (server := record.server(name)) is not None]
     alive = [processes.find(server.pid, server.create_time) for server in recorded]
-    processes.end([process for process in alive if process is not None], grace=_GRACE_SECONDS)
+    processes.end([process for process in alive if process is not None])
     if record.network is not None:
         engine = docker_engine.find()
         if isinstance(engine, str):

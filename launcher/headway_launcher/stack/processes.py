@@ -11,6 +11,9 @@ import psutil
 
 from headway.errors import MachineError
 
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL."""
+
 
 def start(argv: Sequence[str], env: Mapping[str, str], log: Path) -> psutil.Process:
     """Start a process in its own session, its output in `log`; it outlives this one.
@@ -60,12 +63,12 @@ def listens(process: psutil.Process, port: int) -> bool:
     return any(_listens(one, port) for one in _tree(process))
 
 
-def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
-    """End the processes and all that they started: SIGTERM, `grace` seconds, SIGKILL."""
+def end(processes: Iterable[psutil.Process]) -> None:
+    """End the processes and all that they started: SIGTERM, some seconds' grace, SIGKILL."""
     doomed = {one.pid: one for process in processes for one in _tree(process)}.values()
     for process in doomed:
         _unless_gone(process.terminate)
-    _, alive = psutil.wait_procs(doomed, timeout=grace)
+    _, alive = psutil.wait_procs(doomed, timeout=GRACE_SECONDS)
     for process in alive:
         _unless_gone(process.kill)
     psutil.wait_procs(alive, timeout=5)

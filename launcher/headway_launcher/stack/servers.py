@@ -16,7 +16,7 @@ from headway_launcher.stack.record import BUCKET, PROJECT, PROJECT_NUMBER, Execu
 
 NAMES = ("storage", "emulator", "mlflow")
 
-HEALTH_PATH = {"storage": "/_internal/healthcheck", "emulator": "/healthz", "mlflow": "/health"}
+HEALTH_PATH = {"storage": "/_internal/healthcheck", "emulator": "/", "mlflow": "/health"}
 
 
 @dataclass(frozen=True)

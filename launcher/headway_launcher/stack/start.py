@@ -34,8 +34,6 @@ Say = Callable[[str], None]
 
 _FIRST_PORT, _PORT_RANGE = 20_000, 10_000  # below the ports that systems give to outgoing connections
 _RACES = 3
-_LOOK_SECONDS = 1.0
-_GRACE_SECONDS = 10.0
 
 
 class _PortLost(Exception):
@@ -172,7 +170,7 @@ class _Attempt:
         """End servers of the last time that are not kept: hanging, or to be started otherwise."""
         doomed = [s for s in (self.before.servers if self.before else ()) if s.name not in kept]
         alive = [processes.find(server.pid, server.create_time) for server in doomed]
-        processes.end([process for process in alive if process is not None], grace=_GRACE_SECONDS)
+        processes.end([process for process in alive if process is not None])
 
     def _record(self, addresses: servers.Addresses, nonce: str) -> Record:
         return Record(
@@ -198,7 +196,7 @@ class _Attempt:
         try:
             yield started
         except BaseException:
-            processes.end(started.values(), grace=_GRACE_SECONDS)
+            processes.end(started.values())
             raise
 
 
@@ -220,7 +218,7 @@ def _wait_until_healthy(record: Record, started: Mapping[str, psutil.Process], u
     waiting = {server.name: server for server in record.servers if server.name in started}
     while waiting:
         for name, server in list(waiting.items()):
-            found = health.look_at(started[name], server, record.nonce, timeout=_LOOK_SECONDS)
+            found = health.look_at(started[name], server, record.nonce)
             if found.state == "healthy":
                 del waiting[name]
             elif found.state == "crashed":
