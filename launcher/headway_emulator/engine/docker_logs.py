@@ -24,7 +24,13 @@ def follow(client: APIClient, container: str, since: str) -> Iterator[list[Line]
 
     The SDK's own `logs()` cannot tell stdout from stderr, so the frames are read here.
     """
-    params: dict[str, str | int] = {"follow": 1, "stdout": 1, "stderr": 1, "timestamps": 1, "since": _engine_time(since)}
+    params: dict[str, str | int] = {
+        "follow": 1,
+        "stdout": 1,
+        "stderr": 1,
+        "timestamps": 1,
+        "since": _engine_time(since),
+    }
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
     with client.get(url, params=params, stream=True, timeout=None) as response:
         response.raise_for_status()

@@ -14,7 +14,17 @@ from starlette.responses import Response, StreamingResponse
 TIMEOUT = httpx.Timeout(connect=5.0, read=120.0, write=120.0, pool=60.0)
 LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=64)
 NOT_FORWARDED = frozenset(
-    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host"]
+    [
+        "connection",
+        "date",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+    ]
 )
 LINK = re.compile(rb'"(selfLink|mediaLink)":"https?://[^/"]+/')
 NUMBER = re.compile(rb'"projectNumber":"0"')
