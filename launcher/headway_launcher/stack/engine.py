@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from headway.errors import MachineError
@@ -40,7 +41,9 @@ class Engine:
         """
         existing = self._network(name) or self._create(name, subnet)
         config = existing.attrs["IPAM"]["Config"][0]
-        network = Network(name, config["Gateway"], config["Subnet"])
+        # Where the subnet was ours to say, the engine does not tell the gateway: it is the first address.
+        gateway = config.get("Gateway") or str(ip_network(config["Subnet"])[1])
+        network = Network(name, gateway, config["Subnet"])
         if not _is_ours(network.gateway):
             raise MachineError(
                 f"the gateway {network.gateway} of the Docker network {name} is no address of this machine",

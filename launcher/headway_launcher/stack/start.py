@@ -60,10 +60,10 @@ def start(
     where a server ends at once or a wished port is taken, DeadlinePassed after `deadline` seconds.
     """
     until = time.monotonic() + deadline
-    memory = folder.remembered()
-    network = engine.ensure_network(network_name(folder), memory.get("subnet")) if engine else None
+    name = network_name(folder)
     lost: set[int] = set()
     try:
+        network = engine.ensure_network(name, folder.remembered().get("subnet")) if engine else None
         for _ in range(_RACES):
             try:
                 return _Attempt(folder, record, executor, network, port, say, until, frozenset(lost)).run()
@@ -73,8 +73,8 @@ def start(
     except BaseException:
         if record is None:  # nothing ran before, so nothing may stay behind
             folder.forget()
-            if engine is not None and network is not None:
-                engine.remove_network(network.name, say)
+            if engine is not None:
+                engine.remove_network(name, say)
         raise
 
 
