@@ -186,7 +186,8 @@ def _mark(node: yaml.Node) -> Mark:
 
 
 def _reason(error: yaml.YAMLError) -> str:
-    return str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    return f"{getattr(error, 'context', None)} {problem}" if problem.startswith("but ") else problem
 
 
 def _unreadable(error: yaml.YAMLError, text: str, file: Path | str) -> ConfigError:

@@ -42,7 +42,7 @@ def _check_script(loaded: Loaded, script: str) -> None:
 
 def _scripts(root: Path, folder: Path) -> list[Path]:
     folders = {root, folder if folder.is_dir() else root}
-    return sorted(path for each in folders for path in each.glob("*.py"))
+    return sorted(path for each in folders for path in each.glob("[!_]*.py"))
 
 
 def _missing(loaded: Loaded, message: str, wanted: str, known: list[str]) -> ConfigError:
@@ -56,6 +56,9 @@ def _missing(loaded: Loaded, message: str, wanted: str, known: list[str]) -> Con
 
 
 def _check_function(loaded: Loaded, module: str, function: str) -> None:
+    if module.endswith(".py"):
+        right = f"{module.removesuffix('.py').replace('/', '.')}:{function}"
+        raise loaded.error("entrypoint", f"{module} is a file, not a module", hint=f"did you mean {right}?")
     if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
         raise loaded.error(
             "entrypoint",

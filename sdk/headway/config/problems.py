@@ -113,7 +113,7 @@ def _argument(path: KeyPath, value: Any) -> Problem:
 
 
 def _name(path: KeyPath, value: str) -> Problem:
-    slug = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-0123456789")[:40].strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", value.lower()).lstrip("-0123456789")[:40].strip("-")
     return Problem(
         path,
         f"{'.'.join(path)} {value!r} must be lowercase letters, digits and dashes, a letter first, up to 40",

@@ -54,7 +54,7 @@ def _pin(tracked: Tracked, name: str) -> DataPin:
     if changed := difference(output, tracked.repository):
         raise DataNotReady(
             f"data: {name} differs from what {_shown(output.file)} says: {changed}",
-            hint=f"to use it as it is, run: {_accept(output)}; to go back: dvc checkout {_shown(output.path)}",
+            hint=f"to use it so, run: {_accept(output)}; to go back: dvc checkout {_shown(output.path)}",
         )
     return DataPin(path=name, md5=output.md5, size=output.size, files=output.files, legacy=output.legacy)
 

@@ -1,4 +1,4 @@
-"""What DVC tracks, read from its files: `X.dvc`, and dvc.lock with dvc.yaml beside it. DVC is not imported."""
+"""What DVC tracks, read from its files: `X.dvc`, and dvc.lock with its dvc.yaml. DVC is not imported."""
 
 from __future__ import annotations
 

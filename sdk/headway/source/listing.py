@@ -115,14 +115,20 @@ def _walk(root: Path) -> Iterator[str]:
     folders = [""]
     while folders:
         prefix = folders.pop()
-        with os.scandir(root / prefix) as entries:
-            for entry in entries:
-                path = prefix + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if not _is_junk(f"{path}/"):
-                        folders.append(f"{path}/")
-                else:
-                    yield path
+        for entry in _entries(root / prefix):
+            path = prefix + entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                yield path
+            elif not _is_junk(f"{path}/"):
+                folders.append(f"{path}/")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}", hint="make it readable") from error
 
 
 def _without_ignored(root: Path, paths: list[str]) -> list[str]:
