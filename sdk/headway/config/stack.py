@@ -30,7 +30,7 @@ from headway.errors import (
 from headway.spec.place import Place
 
 _SERVICES = ("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager")
-_HEALTH_PATH = "/healthz"
+_HEALTH_PATH = "/"
 _HEALTH_SECONDS = 1.0
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
