@@ -29,7 +29,10 @@ FROM ${BASE}
 RUN useradd --uid 1000 --create-home --shell /bin/bash trainer
 COPY --from=builder /opt/venv /opt/venv
 COPY runtime/ /opt/headway/
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 GIT_PYTHON_REFRESH=quiet
+ENV PATH=/opt/venv/bin:$PATH:/usr/local/nvidia/bin PYTHONUNBUFFERED=1 GIT_PYTHON_REFRESH=quiet
+# Where Google's GPU hosts put the driver, and what NVIDIA's container runtime asks for; nothing without a GPU.
+ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64${LD_LIBRARY_PATH:+:}${LD_LIBRARY_PATH} \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/headway
 USER trainer
 WORKDIR /home/trainer

@@ -20,6 +20,6 @@ if [ ! -d "$house" ]; then
     --only-binary=:all: --python-version "$image_python" \
     -r "$requirements" -r containers/runtime-requirements.txt -c constraints.txt >&2
   chmod 755 "$partial"
-  mv "$partial" "$house"
+  mv -T "$partial" "$house" 2>/dev/null || [ -d "$house" ] # another one was quicker
 fi
 echo "$house"

@@ -71,6 +71,7 @@ resource "google_project_iam_member" "submitters" {
       "roles/aiplatform.user",
       "roles/cloudbuild.builds.editor",
       "roles/logging.viewer",
+      "roles/serviceusage.serviceUsageConsumer",
     ]) : join(" ", pair) => { member = pair[0], role = pair[1] }
   }
   project = var.project
@@ -79,10 +80,15 @@ resource "google_project_iam_member" "submitters" {
 }
 
 resource "google_storage_bucket_iam_member" "submitters" {
-  for_each = toset(var.submitters)
-  bucket   = google_storage_bucket.headway.name
-  role     = "roles/storage.objectUser"
-  member   = each.value
+  for_each = {
+    for pair in setproduct(var.submitters, [
+      "roles/storage.objectUser",
+      "roles/storage.legacyBucketReader",
+    ]) : join(" ", pair) => { member = pair[0], role = pair[1] }
+  }
+  bucket = google_storage_bucket.headway.name
+  role   = each.value.role
+  member = each.value.member
 }
 
 resource "google_artifact_registry_repository_iam_member" "submitters" {
