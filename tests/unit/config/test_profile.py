@@ -127,7 +127,7 @@ def test_local_and_a_profile_exclude_each_other(tmp_path: Path) -> None:
 
 class _Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/healthz" else 404)
+        self.send_response(200 if self.path == "/" else 404)
         self.end_headers()
         self.wfile.write(json.dumps({"nonce": NONCE}).encode())
 
