@@ -15,7 +15,7 @@ from headway_emulator.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Exit code 0 after a signal, 2 for a bad flag, 3 where this machine lacks a port, a folder or an engine."""
+    """Exit code 0 after a signal, 2 for a bad flag, 3 where a port, a folder or an engine is missing."""
     flags = _parser().parse_args(arguments)
     hosts = flags.host or ["127.0.0.1"]
     try:

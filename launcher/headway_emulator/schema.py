@@ -1,7 +1,7 @@
 """Requests checked against Google's published schemas, and brought to one form.
 
-The schemas are the discovery documents inside google-api-python-client. The one form is proto JSON in camelCase,
-enums as names, 64-bit integers as strings, output-only fields dropped.
+The schemas are the discovery documents inside google-api-python-client. The one form is proto JSON in
+camelCase, enums as names, 64-bit integers as strings, output-only fields dropped.
 """
 
 from __future__ import annotations

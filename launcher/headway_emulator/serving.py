@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ BACKLOG = 512
 
 
 def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """One socket for each host, all on the same port; 0 picks one that is free on all. OSError where none is."""
+    """One socket for each host, all on one port; 0 picks one that is free on all. OSError where none is."""
     for attempt in range(PORT_TRIES):
         sockets: list[socket.socket] = []
         try:
@@ -61,6 +62,9 @@ def serve(app: Starlette, sockets: list[socket.socket], started: Callable[[], No
 
 
 async def _run(server: uvicorn.Server, sockets: list[socket.socket], started: Callable[[], None]) -> None:
+    # uvicorn raises the signal again when it has stopped: this keeps the process alive to close its state.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     serving = asyncio.create_task(server.serve(sockets=sockets))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)

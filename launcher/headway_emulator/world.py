@@ -30,7 +30,7 @@ class World:
         return f"projects/{self.settings.project_number}/locations/{location}"
 
     def check_project(self, project: str) -> None:
-        """PERMISSION_DENIED for a project that is not the emulated one, as Google answers for a stranger's."""
+        """PERMISSION_DENIED for any other project, as Google answers for a stranger's."""
         if not self.settings.names_project(project):
             raise ApiError(
                 "PERMISSION_DENIED",

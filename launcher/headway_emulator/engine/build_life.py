@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -107,11 +108,12 @@ class BuildLife(threading.Thread):
         source = build.get("source", {}).get("storageSource")
         if source is None:
             return
-        where = f"gs://{source['bucket']}/{source['object']}"
-        self._say("FETCHSOURCE", f"Fetching storage object: {where}#{source.get('generation', '')}")
+        generation = source.get("generation", "")
+        where = f"gs://{source['bucket']}/{source['object']}" + (f"#{generation}" if generation else "")
+        self._say("FETCHSOURCE", f"Fetching storage object: {where}")
         archive = self._folder / "source"
         try:
-            self._objects.fetch(source["bucket"], source["object"], source.get("generation", ""), archive)
+            self._objects.fetch(source["bucket"], source["object"], generation, archive)
             _extract(archive, workspace)
         except (ObjectError, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
             raise Ended("FAILURE", f"failed to fetch source: {error}", "FETCH_SOURCE_FAILED") from error
@@ -234,10 +236,8 @@ def _stop(group: ProcessGroup, command: Command) -> None:
     """Stop what the command started elsewhere, then the command."""
     group.terminate()
     if command.stop:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(command.stop, env=dict(command.env), timeout=STOP_SECONDS, capture_output=True)
-        except subprocess.TimeoutExpired:
-            pass
     try:
         group.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

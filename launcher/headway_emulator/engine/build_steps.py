@@ -1,4 +1,4 @@
-"""One step of a build as a command: Docker's own CLI for the docker builder, a container for any other image."""
+"""One step of a build as a command: Docker's own CLI for the docker builder, a container for any other."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class StepRunner(Protocol):
     images: Images
 
     def plan(self, step: Step) -> Command | list[str]:
-        """A command to run, or the lines to log for a step that needs none; StepError where it cannot be run."""
+        """A command, or the lines to log for a step that needs none; StepError where it cannot be run."""
 
 
 class EngineSteps:

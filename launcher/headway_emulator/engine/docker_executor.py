@@ -10,6 +10,7 @@ from typing import Any
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests import RequestException
+from urllib3.exceptions import HTTPError
 
 from headway_emulator.engine.docker_logs import follow
 from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Replica
@@ -163,18 +164,20 @@ class ContainerHandle:
 
     def _pump(self, since: str) -> None:
         """Hand over every line, then the exit code; a broken stream is opened again where it stopped."""
-        for attempt in range(LOG_RETRIES):
+        failures = 0
+        while failures < LOG_RETRIES:
             try:
                 for lines in follow(self._client.api, self._container, since):
                     self._events.lines(self._task, lines)
-                    since = lines[-1].timestamp
+                    since, failures = lines[-1].timestamp, 0
                 if (event := self._exit()) is not None:
                     self._events.exited(event)
                     return
             except NotFound:
                 break
-            except (DockerException, RequestException, OSError):
-                time.sleep(0.2 * 2**attempt)
+            except (DockerException, RequestException, HTTPError, OSError):
+                time.sleep(0.2 * 2**failures)
+            failures += 1
         gone = "its container is gone from the Docker engine"
         self._events.exited(Exited(self._task, code=-1, lost=gone))
 

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+from docker.errors import NotFound
+
 from headway_emulator.engine.clock import nano_timestamp, parse_timestamp
 from headway_emulator.engine.executor import Line
 
@@ -13,14 +15,14 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 HEADER = struct.Struct(">BxxxL")
-"""The engine's frame header: stream number (1 stdout, 2 stderr) and length (Docker Engine API, "Stream format")."""
+"""A frame's header: stream number (1 stdout, 2 stderr) and length (Docker Engine API, "Stream format")."""
 CHUNK = 1 << 16
 MAX_LINE = 1 << 18
 """Bytes of one line that are kept, the size limit of a Cloud Logging entry."""
 
 
 def follow(client: APIClient, container: str, since: str) -> Iterator[list[Line]]:
-    """Batches of lines until the container ends; those not after `since` (nine digits, or empty) are left out.
+    """Batches of lines until the container ends, only those after `since` (nine digits, or empty).
 
     The SDK's own `logs()` cannot tell stdout from stderr, so the frames are read here.
     """
@@ -33,6 +35,8 @@ def follow(client: APIClient, container: str, since: str) -> Iterator[list[Line]
     }
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
     with client.get(url, params=params, stream=True, timeout=None) as response:
+        if response.status_code == 404:
+            raise NotFound(f"no container {container}")
         response.raise_for_status()
         parser = FrameParser(since)
         while chunk := response.raw.read1(CHUNK):

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 
 class ExecutorError(Exception):
-    """A replica could not be started; `status` is a google.rpc.Code name, the message is for the job's owner."""
+    """A replica could not be started; `status` is a google.rpc.Code name, the message for its owner."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -86,7 +86,7 @@ class Executor(Protocol):
         """Start one replica and follow its output; ExecutorError where it does not start."""
 
     def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
-        """The replicas of `job` that outlived the emulator, followed again from the times in `since`, by task."""
+        """By task, the replicas that outlived the emulator, followed again from the times in `since`."""
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators left of jobs that are not in `keep`."""

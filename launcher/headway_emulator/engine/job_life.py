@@ -1,6 +1,6 @@
 """The life of one custom job: PENDING, RUNNING, then SUCCEEDED, FAILED or CANCELLED.
 
-A thread owns it. Everything that happens to the job is a message in its mailbox, so states change in one place.
+A thread owns it. What happens to the job is a message in its mailbox, so states change in one place.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class JobLife(threading.Thread):
         clock: Clock,
         executor: Executor,
         done: Callable[[str], None],
+        *,
+        resumed: bool,
     ) -> None:
+        """`resumed` where an emulator before this one may have started replicas that still run."""
         self._job = name.rsplit("/", 1)[1]
         super().__init__(name=f"job-{self._job}", daemon=True)
         self._name = name
@@ -65,6 +68,7 @@ class JobLife(threading.Thread):
         self._clock = clock
         self._executor = executor
         self._done = done
+        self._resumed = resumed
         self._mail: queue.Queue[Exited | Literal["cancel", "leave"]] = queue.Queue()
         self._handles: dict[str, Handle] = {}
         self._alive: set[str] = set()
@@ -98,11 +102,13 @@ class JobLife(threading.Thread):
 
     def _live(self) -> Outcome:
         job = self._document()
-        if job["state"] == "JOB_STATE_CANCELLING" and not job.get("startTime") and not self._left_behind():
-            return Outcome("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED")
         try:
-            if job.get("startTime") or self._left_behind():
-                self._reattach(job)
+            if self._resumed:
+                self._find_replicas(job)
+            if job["state"] == "JOB_STATE_CANCELLING" and not self._alive:
+                return Outcome("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED")
+            if self._alive or job.get("startTime"):
+                self._require_all(job)
             else:
                 self._start(job)
         except ExecutorError as error:
@@ -154,23 +160,20 @@ class JobLife(threading.Thread):
             return timeout
         return max(0.0, timeout - (self._clock.now_ns() - parse_timestamp(started)) / 1e9)
 
-    def _left_behind(self) -> bool:
-        """True where a killed emulator had started replicas but not yet written that the job runs."""
-        spec = self._document()["jobSpec"]
-        since = {task_name(*at): self._log.last(task_name(*at)) for at in tasks(spec)}
+    def _find_replicas(self, job: Mapping[str, Any]) -> None:
+        """Follow again what still runs, and what ended while no emulator looked."""
+        names = [task_name(*at) for at in tasks(job["jobSpec"])]
+        since = {name: self._log.last(name) for name in names}
         self._handles = dict(self._executor.reattach(self._job, since, self._events()))
         self._alive = set(self._handles)
-        return bool(self._handles)
 
-    def _reattach(self, job: Mapping[str, Any]) -> None:
-        if not self._handles:
-            self._left_behind()
-        missing = [task_name(*at) for at in tasks(job["jobSpec"]) if task_name(*at) not in self._handles]
-        if missing:
-            raise ExecutorError(
-                "UNAVAILABLE",
-                f"The replica {missing[0]} was lost when the emulator stopped. Submit the job again.",
-            )
+    def _require_all(self, job: Mapping[str, Any]) -> None:
+        for name in (task_name(*at) for at in tasks(job["jobSpec"])):
+            if name not in self._handles:
+                raise ExecutorError(
+                    "UNAVAILABLE",
+                    f"The replica {name} was lost when the emulator stopped. Submit the job again.",
+                )
 
     def _events(self) -> _Reports:
         return _Reports(self._log, self._mail)
@@ -276,7 +279,8 @@ def _failure(event: Exited, job: str, project: str) -> tuple[str, str]:
     if event.out_of_memory:
         return (
             "INVALID_ARGUMENT",
-            f"The replica {event.task} ran out-of-memory and exited with a non-zero status of {event.code}. {where}",
+            f"The replica {event.task} ran out-of-memory and exited with a non-zero status of {event.code}. "
+            f"{where}",
         )
     return (
         "INVALID_ARGUMENT",

@@ -29,7 +29,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     def create(self, parent: str, body: Mapping[str, Any]) -> Document:
-        """Store a validated CustomJob as pending and start its life. Job ids have 19 digits, as Vertex AI's."""
+        """Store a validated CustomJob as pending and start its life; ids have 19 digits, as Vertex AI's."""
         now = timestamp(self._clock.now_ns())
         job = {
             "name": f"{parent}/customJobs/{random.randint(10**18, 9 * 10**18)}",
@@ -39,7 +39,7 @@ class Jobs:
             "updateTime": now,
         }
         self._store.put(KIND, job["name"], job)
-        self._live(job["name"])
+        self._live(job["name"], resumed=False)
         return job
 
     def get(self, name: str) -> Document:
@@ -76,7 +76,7 @@ class Jobs:
         unfinished = [job["name"] for job in self._store.list(KIND) if job["state"] not in FINAL]
         self._executor.sweep({name.rsplit("/", 1)[1] for name in unfinished})
         for name in unfinished:
-            self._live(name)
+            self._live(name, resumed=True)
 
     def close(self) -> None:
         """End the supervision; what becomes of running replicas is the executor's own rule."""
@@ -88,8 +88,10 @@ class Jobs:
         for life in lives:
             life.join(LEAVE_SECONDS)
 
-    def _live(self, name: str) -> None:
-        life = JobLife(name, self._settings, self._store, self._clock, self._executor, self._forget)
+    def _live(self, name: str, *, resumed: bool) -> None:
+        life = JobLife(
+            name, self._settings, self._store, self._clock, self._executor, self._forget, resumed=resumed
+        )
         with self._lock:
             self._lives[name] = life
         life.start()

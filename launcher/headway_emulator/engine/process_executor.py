@@ -38,7 +38,7 @@ class ProcessExecutor:
     def prepare(self, image: str) -> None:
         """Nothing: this Python environment stands for every image."""
 
-    def addresses(self, job: str, tasks: Sequence[str]) -> Mapping[str, str]:
+    def addresses(self, job: str, tasks: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
         """Free ports of the loopback address; all are held open until each has its own number."""
         sockets = [socket.socket() for _ in tasks]
         try:
@@ -54,8 +54,8 @@ class ProcessExecutor:
         if not replica.command:
             raise ExecutorError(
                 "FAILED_PRECONDITION",
-                f"{replica.task}: containerSpec.command is empty, and without a Docker engine the image's own "
-                "entrypoint is not known. Give the command, or run the emulator with --executor docker.",
+                f"{replica.task}: containerSpec.command is empty, and without a Docker engine the image's "
+                "own entrypoint is not known. Give the command, or run the emulator with --executor docker.",
             )
         home = self._folder / replica.job / replica.task
         home.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,12 @@ class ProcessExecutor:
         handle.follow(self._clock)
         return handle
 
-    def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
+    def reattach(
+        self,
+        job: str,  # noqa: ARG002
+        since: Mapping[str, str],  # noqa: ARG002
+        events: Events,  # noqa: ARG002
+    ) -> Mapping[str, Handle]:
         """None: a process ends with the emulator that started it."""
         return {}
 

@@ -40,7 +40,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogQuery:
-    """Which entries to read: empty strings leave a bound open; `after` is the (timestamp, seq) of the last page."""
+    """Which entries to read: an empty string leaves a bound open; `after` is where the last page ended."""
 
     owner: str = ""
     kind: str = ""
@@ -56,12 +56,14 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        self._closed = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # WAL without a sync per commit: survives the end of the process, which is what is promised.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + SCHEMA)
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._db.close()
 
     @contextmanager
@@ -112,9 +114,12 @@ class Store:
 
     def add_logs(self, entries: Iterable[LogEntry]) -> None:
         rows = [(e.kind, e.owner, e.task, e.timestamp, e.severity, json.dumps(e.payload)) for e in entries]
+        if self._closed:
+            return  # the emulator is ending: the next one reads these lines again from the engine
         with self.transaction():
             self._db.executemany(
-                "INSERT INTO logs (kind, owner, task, timestamp, severity, payload) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO logs (kind, owner, task, timestamp, severity, payload) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 rows,
             )
 

@@ -114,7 +114,7 @@ class CloudBuild:
 
 
 def _check(build: Mapping[str, Any]) -> None:
-    """What Cloud Build refuses in a build that its schema allows; texts beyond the substitutions' are ours."""
+    """What Cloud Build refuses in a build that its schema allows; the texts are ours."""
     for field in NOT_EMULATED:
         if build.get(field):
             raise unimplemented(f"build.{schema.snake(field)}")

@@ -13,7 +13,7 @@ from headway_emulator.errors import ApiError, invalid
 from headway_emulator.rest import Call, Rule, Service
 from headway_emulator.world import World
 
-SECRET = "secret"
+SECRET = "secret"  # noqa: S105 - a kind of document
 VERSION = "secretVersion"
 SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 PAYLOAD_BYTES = 65536

@@ -1,7 +1,7 @@
 """Cloud Storage: a thin front before the real fake-gcs-server, streaming both ways.
 
-It enforces the preconditions that the server ignores, under a lock for each object, and repairs the replies that
-Google's own tools stumble over. Everything else passes through.
+It enforces the preconditions that the server ignores, under a lock for each object, and repairs the replies
+that Google's own tools stumble over. Everything else passes through.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class StorageFront:
         return None if refused is None else _refused(refused)
 
     async def _begin(self, exchange: Exchange) -> Response:
-        """Start a resumable session; its preconditions travel in the session's address and are checked at its end."""
+        """Start a resumable session; its preconditions travel in its address and are checked at its end."""
         head = b"".join([chunk async for chunk in exchange.body])
         name = exchange.target.name or str((json.loads(head) if head else {}).get("name", ""))
         if (refused := await self._check(exchange, name)) is not None:

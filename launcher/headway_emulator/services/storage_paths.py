@@ -23,7 +23,7 @@ PRECONDITIONS = (
 
 @dataclass(frozen=True)
 class Target:
-    """`path` is what the storage server is asked for, still percent-encoded; `name` is the decoded object name.
+    """`path` is what the storage server is asked for, percent-encoded; `name` is the decoded object name.
 
     For rewrite and compose the object is the destination.
     """

@@ -1,4 +1,4 @@
-"""The two things that must be known of an upload before its bytes pass: its object's name, and whether it ends here."""
+"""What must be known of an upload before its bytes pass: its object's name, and whether it ends here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ METADATA_LIMIT = 1 << 20
 
 
 async def multipart_name(content_type: str, body: AsyncIterator[bytes]) -> tuple[str, bytes]:
-    """The object's name in the JSON part that comes first, and the bytes read so far; empty where there is none."""
+    """The object's name in the JSON part that comes first, or an empty string, and the bytes read so far."""
     boundary = _boundary(content_type)
     head = b""
     async for chunk in body:

@@ -1,6 +1,6 @@
 """What Vertex AI refuses in a CustomJob that its schema allows.
 
-Source: Google's custom training documentation, November 2026. The wording of Google's messages is not established.
+Source: Google's custom training documentation, November 2026. The wording of its messages is not established.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _accelerator(kind: str, accelerator: str, count: int, at: str) -> list[Viola
     if not shapes:
         return [(f"{at}.accelerator_type", f"Accelerator type {accelerator} is not supported for training.")]
     if kind not in shapes:
-        text = f'Machine type "{kind}" does not support accelerator type {accelerator}; use one of: {", ".join(shapes)}.'
+        fitting = ", ".join(shapes)
+        text = f'Machine type "{kind}" does not support {accelerator}; use one of: {fitting}.'
         return [(f"{at}.machine_type", text)]
     if count not in shapes[kind]:
         allowed = ", ".join(str(number) for number in shapes[kind])
