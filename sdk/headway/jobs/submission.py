@@ -46,23 +46,26 @@ def submit(
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
         services = services or Services(place)
         found = planning.look_up(prepared, services)
+    lapsed = False
     if found.claimed and not again:
         run = _attach(prepared.plan, services, progress)
         if run is not None:
             return run
-    return _create(prepared, found, services, again, progress)
-
-
-def _create(prepared: Prepared, found: Found, services: Services, again: bool, progress: Progress) -> Run:
+        lapsed = True
     _require_data(prepared.plan, found)
     _provide_image(prepared, found, services, progress)
     _provide_bundle(prepared, found, services.store, progress)
-    plan = _claim(prepared, services.store, again)
+    plan = prepared.plan if lapsed else _claim(prepared, services.store, again)
     if plan is None:
         run = _attach(prepared.plan, services, progress)
         if run is not None:
             return run
         plan = prepared.plan
+    return _create(plan, services, progress)
+
+
+def _create(plan: Plan, services: Services, progress: Progress) -> Run:
+    """Create the job of a claim that is ours."""
     with interruptible(
         f"stopped while the job of {plan.run_id} was being created: it may have been",
         f"look with: launch status {plan.run_id}; stop it with: launch cancel {plan.run_id}",
