@@ -95,6 +95,7 @@ def mirror() -> Any:
 def resume(checkpoint: str) -> Any:
     """A callback by which `fit` goes on from that checkpoint."""
     warnings.filterwarnings("ignore", message=r".*ckpt_path=None\)` was called without a model")
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     base = framework().callbacks.OnExceptionCheckpoint
     callback = made(Resume, base)(dirpath=str(Path(checkpoint).parent))
     callback.ckpt_path = checkpoint

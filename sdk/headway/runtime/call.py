@@ -12,7 +12,6 @@ from headway.errors import ExitCode
 def main(entrypoint: str, arguments: str) -> int:
     """Call the function with keyword arguments. An int that it returns is the exit code."""
     module_name, _, name = entrypoint.partition(":")
-    sys.path.insert(0, "")
     function = getattr(importlib.import_module(module_name), name, None)
     if not callable(function):
         sys.stderr.write(f"headway: error: {module_name} has no function {name} (entrypoint: {entrypoint})\n")

@@ -73,23 +73,31 @@ def data(plan: Plan, stores: Stores, into: Path) -> None:
     say(f"data: {pulled.files} files, {megabytes(pulled.bytes)}, {pulled.seconds:.1f} s{kept}")
 
 
-def checkpoint(uri: str, stores: Stores, into: Path) -> Path | None:
-    """Bring the newest checkpoint below `uri`, to go on from; None on a first start."""
+def checkpoints(uri: str, stores: Stores, into: Path) -> list[Path]:
+    """Bring the run's checkpoints below `uri`, newest first; the first is what to go on from.
+
+    The newest must come; the others (the best so far is among them) as long as half the disk is left.
+    """
     into.mkdir(parents=True, exist_ok=True)
     bucket, prefix = split_uri(uri)
     store = stores(bucket)
     prefix = prefix.rstrip("/") + "/"
     found = [item for item in store.list(prefix) if item.name.endswith(".ckpt") and item.size]
-    if not found:
-        return None
-    newest = max(found, key=lambda item: item.updated)
-    target = into / _inside(newest.name.removeprefix(prefix))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    require_space(into, newest.size)
-    with full_disk_told(into, newest.size):
-        store.download(newest.name, target)
-    say(f"resume: {target.name}, {megabytes(newest.size)}")
-    return target
+    brought: list[Path] = []
+    room = shutil.disk_usage(into).free // 2
+    for item in sorted(found, key=lambda item: item.updated, reverse=True):
+        room -= item.size
+        if brought and room < 0:
+            break
+        target = into / _inside(item.name.removeprefix(prefix))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        require_space(into, item.size)
+        with full_disk_told(into, item.size):
+            store.download(item.name, target)
+        brought.append(target)
+    if brought:
+        say(f"resume: from {brought[0].name}")
+    return brought
 
 
 def secrets(plan: Plan, access: Callable[[str], str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from functools import cache
 from pathlib import Path
 
 from headway.cloud.storage import split_uri
-from headway.errors import ExitCode, HeadwayError
+from headway.errors import ExitCode, HeadwayError, InputError
 from headway.runtime import fetch
 from headway.runtime.cluster import Cluster
 from headway.runtime.log import fail, say
 from headway.runtime.process import TrainingProcess, command, environment
+from headway.runtime.publish import Targets
 from headway.runtime.signals import Signals, Stopped
 from headway.runtime.status import Heartbeat
 from headway.runtime.store import Store, Stores
@@ -61,12 +61,12 @@ def main() -> int:
 
 def run(container: Container) -> int:
     """All of a run; returns its exit code. Every end is in the log and in status.json."""
-    uri = container.variables.get(PLAN_VARIABLE, "")
     try:
+        uri = _plan_uri(container.variables)
         cluster = Cluster.of(container.variables)
         bucket, name = split_uri(uri)
     except HeadwayError as error:
-        fail(f"{PLAN_VARIABLE}, CLUSTER_SPEC: {error}")
+        fail(str(error))
         return error.exit_code
     folder, _, _ = name.rpartition("/")
     store = container.stores(bucket) if cluster.is_chief else None
@@ -92,33 +92,45 @@ def _steps(container: Container, uri: str, cluster: Cluster, heartbeat: Heartbea
     plan = fetch.plan(uri, stores)
     bundle = fetch.code(plan, stores, folders.code)
     fetch.data(plan, stores, folders.code)
-    checkpoints = container.variables.get("AIP_CHECKPOINT_DIR") or f"{plan.base_output_uri}/checkpoints"
-    resume = fetch.checkpoint(checkpoints, stores, folders.checkpoints)
+    targets = Targets.of(plan, container.variables)
+    resumed = fetch.checkpoints(targets.checkpoints, stores, folders.checkpoints)
     secrets = fetch.secrets(plan, container.secret)
-    variables = environment(container.variables, plan, secrets, cluster, folders, resume)
-    words = command(plan, folders.code)
     for folder in (folders.outputs, folders.model, folders.spool):
         folder.mkdir(parents=True, exist_ok=True)
+    variables = environment(container.variables, plan, secrets, cluster, folders, resumed)
+    words = command(plan, folders.code)
 
-    started = time.monotonic()
-    process = signals.start(lambda: TrainingProcess(words, variables, folders.code))
-    heartbeat.update(phase="training")
-    supervision = None
-    if cluster.is_chief:
-        supervision = Supervision(plan, folders, heartbeat, variables, stores, resume)
-    code = process.wait()
+    with signals.start(lambda: TrainingProcess(words, variables, folders.code)) as process:
+        heartbeat.update(phase="training")
+        supervision = None
+        if cluster.is_chief:
+            supervision = Supervision(plan, folders, targets, heartbeat, variables, stores, resumed)
+        code = process.wait()
     signals.training_is_over()
-
-    _say_end(code, time.monotonic() - started, heartbeat)
+    _say_end(code, process.seconds, heartbeat)
     heartbeat.update(phase="delivering", exit_code=code)
     if supervision is not None:
-        try:
-            supervision.finish(code, bundle, signals)
-        except HeadwayError as error:
-            if code == 0:
-                raise
-            heartbeat.warning(str(error))
+        _finish(supervision, code, bundle, signals, heartbeat)
     return code
+
+
+def _finish(
+    supervision: Supervision, code: int, bundle: frozenset[str], signals: Signals, heartbeat: Heartbeat
+) -> None:
+    try:
+        supervision.finish(code, bundle, signals)
+    except HeadwayError as error:
+        if code == 0:
+            raise  # a run whose model did not arrive has not succeeded
+        heartbeat.warning(str(error))
+
+
+def _plan_uri(variables: Mapping[str, str]) -> str:
+    if uri := variables.get(PLAN_VARIABLE):
+        return uri
+    raise InputError(
+        f"{PLAN_VARIABLE} is not set: this command is the training container's", hint="run: launch submit"
+    )
 
 
 def _say_end(code: int, seconds: float, heartbeat: Heartbeat) -> None:

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def environment(
     secrets: Mapping[str, str],
     cluster: Cluster,
     folders: ContainerLayout,
-    resume: Path | None,
+    resumed: Sequence[Path],
 ) -> dict[str, str]:
     """What the training process sees: the container's own, the config's, the secrets, and our variables."""
     variables = {**ambient, **plan.env, **secrets}
@@ -54,8 +55,8 @@ def environment(
         TrainingVariables.SPOOL: str(folders.spool),
         TrainingVariables.NODES: str(cluster.nodes),
     }
-    if resume is not None:
-        variables[TrainingVariables.RESUME] = str(resume)
+    if resumed:
+        variables[TrainingVariables.RESUME] = str(resumed[0])
     path = [str(folders.code), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
     variables.setdefault("PYTHONUNBUFFERED", "1")
@@ -63,18 +64,30 @@ def environment(
 
 
 class TrainingProcess:
-    """The entrypoint, running in a process group of its own, its output on ours."""
+    """The entrypoint, running in a process group of its own, its output on ours.
+
+    `seconds` is what it took, once it has ended.
+    """
 
     def __init__(self, words: list[str], variables: Mapping[str, str], folder: Path) -> None:
         self._process = subprocess.Popen(words, env=dict(variables), cwd=folder, start_new_session=True)
         self._killer: threading.Timer | None = None
-        self.stopped_by: int | None = None
+        self._started = time.monotonic()
+        self.seconds = 0.0
+
+    def __enter__(self) -> TrainingProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # after a fault of ours, too, nothing goes on running
+        if self._process.poll() is None:
+            self._send(signal.SIGKILL)
+            self.wait()
 
     def stop(self, number: int, grace: float = GRACE_S) -> None:
         """Hand a signal on to all its processes; SIGKILL follows after `grace` seconds."""
         self._send(number)
         if self._killer is None:
-            self.stopped_by = number
             self._killer = threading.Timer(grace, self._send, (signal.SIGKILL,))
             self._killer.daemon = True
             self._killer.start()
@@ -87,6 +100,7 @@ class TrainingProcess:
             if self._killer is not None:
                 self._killer.cancel()
             self._send(signal.SIGKILL)
+            self.seconds = time.monotonic() - self._started
         return code if code >= 0 else 128 - code
 
     def _send(self, number: int) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from headway.cloud.storage import split_uri
 from headway.errors import HeadwayError
-from headway.runtime.store import Store, Stores
+from headway.runtime.store import Stores
+from headway.spec.plan import Plan
 
 LOOK_S = 2.0
 JOBS = 8
@@ -20,19 +22,37 @@ _Seen = tuple[int, int]
 LEFT_OUT = frozenset({"__pycache__", ".ipynb_checkpoints", ".git"})
 
 
+@dataclass(frozen=True)
+class Targets:
+    """Where things go: gs:// prefixes without a slash at the end. The platform's variables come first, for
+    Vertex AI gives each trial of a tuning job prefixes of its own."""
+
+    checkpoints: str
+    model: str
+    outputs: str
+
+    @classmethod
+    def of(cls, plan: Plan, variables: Mapping[str, str]) -> Targets:
+        base = plan.base_output_uri
+        return cls(
+            checkpoints=(variables.get("AIP_CHECKPOINT_DIR") or f"{base}/checkpoints").rstrip("/"),
+            model=(variables.get("AIP_MODEL_DIR") or f"{base}/model").rstrip("/"),
+            outputs=plan.layout.uri(plan.layout.outputs(plan.run_id)),
+        )
+
+
 class Mirror:
     """Keeps a prefix of the bucket like a folder: a file that has not changed between two looks is sent.
 
     What this mirror knows and the folder no longer has is removed: Lightning keeps the best few.
     """
 
-    def __init__(self, folder: Path, uri: str, stores: Stores, *, known: Path | None = None) -> None:
+    def __init__(self, folder: Path, uri: str, stores: Stores, *, known: Sequence[Path] = ()) -> None:
         bucket, prefix = split_uri(uri)
         self._folder, self._prefix, self._store = folder, prefix.rstrip("/"), stores(bucket)
         self._looked: dict[str, _Seen] = {}
         self._sent: dict[str, _Seen] = {}
-        if known is not None:
-            self._sent[str(known.relative_to(folder))] = _seen(known)
+        self._sent.update((str(path.relative_to(folder)), _seen(path)) for path in known)
         self._lock = threading.Lock()
 
     @property
@@ -94,24 +114,21 @@ class MirrorThread:
                 self._changed(before)
 
 
-def upload(pairs: list[tuple[Path, str]], store: Store) -> int:
-    """Send files to object names, several at a time; the bytes sent. Raises RemoteError."""
+def upload(files: Sequence[Path], root: Path, uri: str, stores: Stores) -> list[str]:
+    """Send files, several at a time, below a gs:// address, named as below `root`; their addresses.
 
-    def send(pair: tuple[Path, str]) -> int:
-        path, name = pair
+    Raises RemoteError.
+    """
+    bucket, prefix = split_uri(uri)
+    store = stores(bucket)
+
+    def send(path: Path) -> str:
+        name = f"{prefix}/{path.relative_to(root).as_posix()}"
         store.upload(name, path)
-        return path.stat().st_size
+        return store.uri(name)
 
     with ThreadPoolExecutor(JOBS, thread_name_prefix="upload") as pool:
-        return sum(pool.map(send, pairs))
-
-
-def upload_folder(folder: Path, uri: str, stores: Stores) -> list[str]:
-    """Send a folder's files below a gs:// address; their names there. Raises RemoteError."""
-    bucket, prefix = split_uri(uri)
-    files = list(files_below(folder))
-    upload([(path, f"{prefix}/{path.relative_to(folder).as_posix()}") for path in files], stores(bucket))
-    return [path.relative_to(folder).as_posix() for path in files]
+        return list(pool.map(send, files))
 
 
 def size_of(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headway.runtime import publish
@@ -44,15 +44,15 @@ class Supervision:
         self,
         plan: Plan,
         folders: ContainerLayout,
+        targets: publish.Targets,
         heartbeat: Heartbeat,
         variables: Mapping[str, str],
         stores: Stores,
-        resume: Path | None,
+        resumed: Sequence[Path],
     ) -> None:
         self._plan, self._folders, self._heartbeat, self._stores = plan, folders, heartbeat, stores
-        checkpoints = variables.get("AIP_CHECKPOINT_DIR") or f"{plan.base_output_uri}/checkpoints"
-        self._model = (variables.get("AIP_MODEL_DIR") or f"{plan.base_output_uri}/model").rstrip("/")
-        self._mirror = publish.Mirror(folders.checkpoints, checkpoints, stores, known=resume)
+        self._targets = targets
+        self._mirror = publish.Mirror(folders.checkpoints, targets.checkpoints, stores, known=resumed)
         self._mirroring = publish.MirrorThread(self._mirror, heartbeat.warning, self._uploaded)
         self._deliveries = [
             Delivery(sink, folders.spool, opened=self._tracked, told=heartbeat.warning)
@@ -76,7 +76,7 @@ class Supervision:
         outcome = Outcome(
             state="finished" if code == 0 else "killed" if signals.received else "failed",
             model=model,
-            model_uri=f"{self._model}/{model.name}" if model else None,
+            model_uri=f"{self._targets.model}/{model.name}" if model else None,
         )
         try:
             self._upload(code, bundle)
@@ -85,24 +85,19 @@ class Supervision:
         say(f"checkpoints, outputs and tracking delivered in {time.monotonic() - started:.1f} s")
 
     def _upload(self, code: int, bundle: frozenset[str]) -> None:
+        folders, targets, stores = self._folders, self._targets, self._stores
         self._mirror.look(final=True, trusted=code < 128)
         self._uploaded(self._mirror.names)
-        layout, folders = self._plan.layout, self._folders
-        made = [
-            *((path, path.relative_to(folders.outputs)) for path in publish.files_below(folders.outputs)),
-            *(
-                (path, path.relative_to(folders.code))
-                for path in publish.created(folders.code, bundle, tuple(pin.path for pin in self._plan.data))
-            ),
-        ]
-        prefix = layout.outputs(self._plan.run_id)
-        publish.upload(
-            [(path, f"{prefix}/{name.as_posix()}") for path, name in made], self._stores(layout.bucket)
-        )
-        if made:
-            self._heartbeat.update(outputs=f"{layout.uri(prefix)}/")
-        if sent := publish.upload_folder(folders.model, self._model, self._stores):
-            self._heartbeat.update(model_uri=f"{self._model}/{sent[0]}")
+        data = tuple(pin.path for pin in self._plan.data)
+        made = publish.created(folders.code, bundle, data)
+        sent = publish.upload(made, folders.code, targets.outputs, stores)
+        written = list(publish.files_below(folders.outputs))
+        sent += publish.upload(written, folders.outputs, targets.outputs, stores)
+        if sent:
+            self._heartbeat.update(outputs=f"{targets.outputs}/")
+        if model := list(publish.files_below(folders.model)):
+            sent = publish.upload(model, folders.model, targets.model, stores)
+            self._heartbeat.update(model_uri=sent[0] if len(sent) == 1 else f"{targets.model}/")
 
     def _deliver(self, outcome: Outcome, signals: Signals) -> None:
         size = publish.size_of(outcome.model) if outcome.model else 0

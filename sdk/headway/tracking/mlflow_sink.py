@@ -22,7 +22,12 @@ PARAMS_A_CALL = 100
 VALUE_LENGTH = 500
 NAME_LENGTH = 250
 
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_CLIENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 """By default a client retries for minutes; delivery has its own retries, and a deadline."""
 
 _ENDED = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -45,7 +50,7 @@ class MLflowSink:
 
     def open(self) -> Opened:
         """Find the run by its tag, or make it and its experiment."""
-        os.environ.update(_PATIENCE)
+        os.environ.update(_CLIENT)
         from mlflow import MlflowClient
 
         uri = self._plan.tracking.uri
@@ -142,9 +147,12 @@ def _calling(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if isinstance(error.__context__, requests.RequestException):
+            kind = type(error.__context__).__name__
+            raise RemoteError(f"the MLflow server at {uri} does not answer ({kind})") from error
         reason = str(error).splitlines()[0][:300]
         if error.error_code in _PERMANENT:
             raise Refused(f"the MLflow server at {uri}: {reason}") from error
         raise RemoteError(f"the MLflow server at {uri}: {reason}") from error
     except requests.RequestException as error:
-        raise RemoteError(f"the MLflow server at {uri}: {type(error).__name__}") from error
+        raise RemoteError(f"the MLflow server at {uri} does not answer ({type(error).__name__})") from error

@@ -45,6 +45,7 @@ def register(client: Any, run_id: str, name: str, plan: Plan, uri: str | None) -
             "headway.code": plan.code.digest,
             **({"headway.model": uri} if uri else {}),
         },
+        await_creation_for=0,
         description=f"From run {plan.run_id}: {plan.base_output_uri}",
     )
     return ModelVersion(name=name, version=str(version.version))
