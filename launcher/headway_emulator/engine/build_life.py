@@ -245,11 +245,14 @@ def _stop(group: ProcessGroup, command: Command) -> None:
 
 
 def _extract(archive: Path, workspace: Path) -> None:
-    """A .tgz, .tar or .zip; members that would land outside are refused."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(workspace)
-    else:
+    """A .tgz, .tar or .zip; members that would land outside are refused.
+
+    Tar is asked first: a stored .tgz that ends with a wheel ends as a .zip does.
+    """
+    if tarfile.is_tarfile(archive) or not zipfile.is_zipfile(archive):
         with tarfile.open(archive) as packed_tar:
             packed_tar.extractall(workspace, filter="data")
+    else:
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(workspace)
     archive.unlink()
