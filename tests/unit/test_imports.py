@@ -17,7 +17,7 @@ _LAUNCH = "from headway_launcher.main import run; code = run({words!r}); assert 
 
 
 def imported_by(code: str) -> set[str]:
-    """Top-level packages of the modules that the code loads; a start's own (.pth files load some) left out."""
+    """Top-level packages that the code loads; what a bare start loads (.pth files do) is left out."""
     return {name.partition(".")[0] for name in _modules_after(code) - _modules_after("pass")}
 
 
