@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +72,9 @@ def _command_path(error: Exception) -> str:
 
 
 def _bug(error: Exception) -> HeadwayError:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="headway-traceback-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:

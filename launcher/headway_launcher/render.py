@@ -131,7 +131,7 @@ _COLOURS = {
     "succeeded": "green",
     "healthy": "green",
     "running": "cyan",
-    "starting": "yellow",
+    "unhealthy": "bold yellow",
     "failed": "bold red",
     "crashed": "bold red",
     "cancelled": "yellow",

@@ -13,7 +13,7 @@ from headway_launcher.stack import processes
 from headway_launcher.stack.record import Server
 from headway_launcher.stack.servers import HEALTH_PATH
 
-State = Literal["healthy", "starting", "crashed"]
+State = Literal["healthy", "unhealthy", "crashed"]
 
 ANSWER_SECONDS = 2.0
 
@@ -27,7 +27,7 @@ class Health:
 
 
 def look(server: Server, nonce: str) -> Health:
-    """Look at a recorded server: crashed where its process is gone, starting where it does not answer yet."""
+    """Look at a recorded server: crashed where its process is gone, unhealthy where it does not answer."""
     process = processes.find(server.pid, server.create_time)
     if process is None:
         return Health("crashed", "its process is gone")
@@ -39,12 +39,12 @@ def look_at(process: psutil.Process, server: Server, nonce: str) -> Health:
     if not processes.is_alive(process):
         return Health("crashed", "its process is gone")
     if not processes.listens(process, server.port):
-        return Health("starting", f"it does not listen on port {server.port}")
+        return Health("unhealthy", f"it does not listen on port {server.port}")
     answer = _get(server.url + HEALTH_PATH[server.name])
     if answer is None:
-        return Health("starting", f"it listens on port {server.port} but does not answer")
+        return Health("unhealthy", f"it listens on port {server.port} but does not answer")
     if server.name == "emulator" and nonce.encode() not in answer:
-        return Health("starting", "it answers for another stack")
+        return Health("unhealthy", "it answers for another stack")
     return Health("healthy")
 
 

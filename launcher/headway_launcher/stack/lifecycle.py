@@ -51,7 +51,8 @@ def up(root: Path, wish: Wish, say: Say, *, deadline: float = 90.0) -> Record:
         record = folder.read()
         engine = docker_engine.find()
         executor = _executor(record, engine, wish, say)
-        if record is not None and (record.executor != executor or _wants_other_port(record, wish)):
+        if record is not None and (change := _change(record, executor, wish)):
+            say(f"restarting the stack: {change}")
             _end(folder, record, say)
             record = None
         if record is not None and _all_healthy(record):
@@ -109,7 +110,7 @@ def _status(folder: Folder, record: Record | None, name: str) -> ServerStatus:
     if record is None or server is None:
         return ServerStatus(name, "stopped", None, None, str(log), "", ())
     found = health.look(server, record.nonce)
-    lines = tuple(processes.tail(log)) if found.state == "crashed" else ()
+    lines = () if found.state == "healthy" else tuple(processes.tail(log))
     return ServerStatus(name, found.state, server.url, server.pid, str(log), found.reason, lines)
 
 
@@ -144,9 +145,14 @@ def _server_lives(record: Record) -> bool:
     return any(processes.find(server.pid, server.create_time) for server in record.servers)
 
 
-def _wants_other_port(record: Record, wish: Wish) -> bool:
+def _change(record: Record, executor: Executor, wish: Wish) -> str | None:
+    """What is asked for that a running stack cannot take on without a restart."""
+    if record.executor != executor:
+        return f"its jobs ran by {record.executor}, now by {executor}"
     emulator = record.server("emulator")
-    return wish.port is not None and emulator is not None and emulator.port != wish.port
+    if wish.port is not None and emulator is not None and emulator.port != wish.port:
+        return f"its emulator was on port {emulator.port}, now on {wish.port}"
+    return None
 
 
 def _all_healthy(record: Record) -> bool:

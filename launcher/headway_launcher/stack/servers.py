@@ -127,6 +127,7 @@ def _mlflow(folder: Folder, addresses: Addresses) -> Command:
     argv = (
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", addresses.public_host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),  # not a line a request
         *("--backend-store-uri", f"sqlite:///{folder.mlflow}/mlflow.db"),
         *("--serve-artifacts", "--artifacts-destination", f"gs://{BUCKET}/mlflow"),
         *("--allowed-hosts", ",".join(f"{name}:{port}" for name in names)),

@@ -201,7 +201,7 @@ class _Attempt:
 
 
 def _start(command: servers.Command, started: dict[str, psutil.Process]) -> Server:
-    process = processes.start(command.argv, {**os.environ, **command.env}, command.log)
+    process = processes.start(command.argv, _environment(command), command.log)
     started[command.name] = process
     return Server(
         name=command.name,
@@ -212,6 +212,14 @@ def _start(command: servers.Command, started: dict[str, psutil.Process]) -> Serv
         log=str(command.log),
         command=command.digest,
     )
+
+
+def _environment(command: servers.Command) -> dict[str, str]:
+    """Ours, the command's own, and no proxy between the servers: they are addresses of this machine."""
+    hosts = {urlsplit(url).hostname or "" for url in (command.url, *command.env.values()) if "://" in url}
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    direct = ",".join([*filter(None, [given]), "127.0.0.1", "localhost", *sorted(hosts)])
+    return {**os.environ, **command.env, "no_proxy": direct, "NO_PROXY": direct}
 
 
 def _wait_until_healthy(record: Record, started: Mapping[str, psutil.Process], until: float) -> None:

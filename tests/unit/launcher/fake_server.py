@@ -1,4 +1,4 @@
-"""A stand-in for each server of the stack: answers health with its nonce, takes the bucket, or ends at once."""
+"""A stand-in for a server of the stack: answers with its nonce, takes the bucket, or ends at once."""
 
 from __future__ import annotations
 

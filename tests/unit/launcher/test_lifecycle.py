@@ -100,7 +100,7 @@ def test_status_shows_the_last_lines_of_a_crashed_server(fake_stack: FakeStack) 
 def test_a_server_that_hangs_is_seen_and_replaced(fake_stack: FakeStack) -> None:
     before = fake_stack.up()
     os.kill(server_of(before, "storage").pid, signal.SIGSTOP)
-    assert fake_stack.states()["storage"] == "starting"
+    assert fake_stack.states()["storage"] == "unhealthy"
 
     fake_stack.up()
     assert set(fake_stack.states().values()) == {"healthy"}
