@@ -13,10 +13,14 @@ from headway.errors import MachineError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 def require_space(folder: Path, needed: int) -> None:
     """Raise MachineError where so many bytes do not fit the folder's disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    if needed > shutil.disk_usage(folder).free:
+    if needed > free_bytes(folder):
         raise _full(folder, needed)
 
 
@@ -36,7 +40,7 @@ def megabytes(size: int) -> str:
 
 
 def _full(folder: Path, needed: int) -> MachineError:
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     return MachineError(
         f"the disk of {folder} is full: {megabytes(needed)} are needed, {megabytes(free)} are free",
         hint="raise resources.disk_gb, or free space there",
