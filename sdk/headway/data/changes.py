@@ -60,9 +60,8 @@ def _of_folder(output: Output, repository: Path | None) -> str | None:
 
 
 def _manifest_md5(folder: Path, names: dict[str, int]) -> str:
-    """The md5 of a folder as DVC 3 makes it: that of its manifest's JSON text, sorted by path parts."""
-    ordered = sorted(names, key=lambda name: tuple(name.split("/")))
-    manifest = [{"md5": _md5(folder / name), "relpath": name} for name in ordered]
+    """The md5 of a folder as DVC 3 makes it: that of its manifest's JSON text, sorted by path."""
+    manifest = [{"md5": _md5(folder / name), "relpath": name} for name in sorted(names)]
     text = json.dumps(manifest, sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
