@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/digits"))
     args = parser.parse_args()
 
+    torch.set_num_threads(1)  # the pictures are so small that more threads only wait for each other
     pl.seed_everything(7)
     train, val, test = loaders(args.data)
     trainer = pl.Trainer(max_epochs=args.max_epochs, log_every_n_steps=10, **headway.lightning.kit())
