@@ -33,7 +33,7 @@ class Outcome:
 def reported(*, as_json: bool) -> Iterator[Outcome]:
     """Run a command in it; whatever it raises is shown and becomes the outcome's code."""
     outcome = Outcome()
-    signal.signal(signal.SIGTERM, _terminated)
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield outcome
         sys.stdout.flush()
@@ -47,6 +47,8 @@ def reported(*, as_json: bool) -> Iterator[Outcome]:
         outcome.code = _show(Interrupted("interrupted"), as_json)
     except Exception as error:  # noqa: BLE001  the last resort: nothing is swallowed, all is shown
         outcome.code = _show(_as_ours(error), as_json)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

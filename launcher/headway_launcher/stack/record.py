@@ -125,7 +125,8 @@ class Folder:
 
     def remember(self, record: Record) -> None:
         ports = {server.name: server.port for server in record.servers}
-        _write_json(self.memory, {"ports": ports, "subnet": record.subnet})
+        subnet = record.subnet or self.remembered().get("subnet")  # kept over a time without an engine
+        _write_json(self.memory, {"ports": ports, "subnet": subnet})
 
 
 def _record(document: Mapping[str, Any]) -> Record | None:
