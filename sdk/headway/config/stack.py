@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
-from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from headway.errors import (
@@ -102,7 +102,7 @@ def _answers(url: str, nonce: str) -> bool:
             url.rstrip("/") + _HEALTH_PATH, timeout=_HEALTH_SECONDS
         ) as response:
             return bool(nonce) and nonce.encode() in response.read(65_536)
-    except (URLError, OSError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return False
 
 

@@ -154,3 +154,12 @@ def test_nothing_deeper_is_lost_when_the_section_is_no_mapping(refused: Refused)
         error.message
         == "config.yaml:3:12: resources must be a mapping of keys to values, not the text 'a100'"
     )
+
+
+def test_interpolation_reaches_lists_dotted_names_and_variables(read: Read) -> None:
+    text = f"""{SMALL}args: {{trainer.out: "${{name}}/x", some: ["${{name}}", 2], literal: '\\${{name}}'}}
+environment: {{env: {{RUN: "${{name}}"}}}}
+"""
+    spec = read(text).spec
+    assert spec.args == {"trainer.out": "digits/x", "some": ["digits", 2], "literal": "${name}"}
+    assert spec.environment.env == {"RUN": "digits"}

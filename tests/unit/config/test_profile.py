@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -245,3 +246,19 @@ def test_the_state_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_state() == tmp_path / ".local" / "state" / "headway"
+
+
+def test_a_server_that_speaks_no_http_is_not_the_stack(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        record(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert read_local_place(tmp_path) is None
+        thread.join(5)

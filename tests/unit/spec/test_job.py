@@ -78,7 +78,7 @@ def test_a_spec_is_read_back_from_its_own_json() -> None:
 
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        JobSpec(name="digits", entrypoint="train.py").name = "other"  # type: ignore[misc]
+        JobSpec(name="digits", entrypoint="train.py").name = "other"
 
 
 def test_the_published_schema_takes_what_the_model_takes() -> None:
