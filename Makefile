@@ -46,7 +46,7 @@ data: setup ## the example's pictures, made where they are absent, and known to 
 demo: setup base data wheelhouse ## the main job: a real model trained by an emulated Vertex AI on this machine
 	@launch local up --executor $(EXECUTOR)
 	@launch data push --local $(EXAMPLE)/config.yaml
-	@launch submit --local --wait --gpu a100 $(EXAMPLE)/config.yaml \
+	@launch submit --local --wait --again --gpu a100 $(EXAMPLE)/config.yaml \
 		environment.wheelhouse=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt)
 
 test: setup base data wheelhouse ## the whole suite; HEADWAY_REQUIRE_DOCKER=1 makes a missing engine a failure
