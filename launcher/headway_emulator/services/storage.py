@@ -98,7 +98,7 @@ class StorageFront:
     async def _forward(self, exchange: Exchange, head: bytes = b"") -> Reply:
         """The whole reply in memory: for documents, never for an object's bytes."""
         return await self._upstream.ask(
-            exchange.method,
+            exchange.target.method or exchange.method,
             exchange.target.path,
             exchange.forwarded_query(),
             exchange.request.headers,

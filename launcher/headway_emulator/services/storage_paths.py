@@ -34,6 +34,8 @@ class Target:
     name: str = ""
     query: Mapping[str, str] | None = None
     """What replaces the request's query, where the path was translated."""
+    method: str = ""
+    """What replaces the request's method, likewise."""
 
 
 def target(method: str, raw_path: str, query: Mapping[str, str]) -> Target:
@@ -101,5 +103,5 @@ def _xml(method: str, path: str, query: Mapping[str, str]) -> Target:
         return Target("object", f"{JSON_API}{bucket}/o/{encoded}", unquote(bucket), plain, {})
     if method == "PUT":
         upload = {"uploadType": "media", "name": plain}
-        return Target("upload", f"{UPLOAD_API}{bucket}/o", unquote(bucket), plain, upload)
+        return Target("upload", f"{UPLOAD_API}{bucket}/o", unquote(bucket), plain, upload, "POST")
     return Target("unsupported", path, unquote(bucket))
