@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headway.config import load
 from headway.errors import ConfigError
@@ -220,3 +224,45 @@ def test_a_gpu_that_no_machine_has_is_refused_where_it_is_written(
 
 def test_a_gpu_given_as_a_flag_is_refused_by_the_flags_name(refused: Refused) -> None:
     assert refused(SMALL, resources__gpu="l4:3").message == "--gpu: l4:3 does not exist on Vertex AI"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.text(alphabet="ab:- \n\t[]{}&*!|>'\"%@#?,<0.${}~", max_size=60),
+        st.lists(
+            st.sampled_from(
+                [
+                    "name: x\n",
+                    "entrypoint: y\n",
+                    "args:",
+                    " {a: &b 1}",
+                    "\n  c: *b",
+                    "\n  <<: ",
+                    "!!set",
+                    "resources: ",
+                    "~\n",
+                ]
+            ),
+            max_size=8,
+        ).map("".join),
+    )
+)
+def test_whatever_the_file_says_the_answer_is_a_spec_or_a_config_error(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config.yaml")
+        file.write_text(text, encoding="utf-8", errors="ignore")
+        with contextlib.suppress(ConfigError):
+            load(file)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="argsenvironment.resources=[]{}:,'\"\\${}*&! 01e-\n", max_size=40))
+def test_whatever_a_word_says_the_answer_is_a_spec_or_a_config_error(word: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config.yaml")
+        file.write_text(SMALL, encoding="utf-8")
+        for text in (word, f"args.x={word}", f"name={word}", f"resources={word}"):
+            with contextlib.suppress(ConfigError):
+                load(file, [text])
