@@ -28,6 +28,7 @@ def render(
     context: str,
     logs: str,
     tags: list[str],
+    project: str,
     service_account: str | None,
 ) -> dict[str, Any]:
     """The Build of a spec (cloudbuild/trainer.yaml, read) with its source and log folder, as Google's JSON.
@@ -42,7 +43,7 @@ def render(
         "tags": tags,
     }
     if service_account:
-        build["serviceAccount"] = f"projects/-/serviceAccounts/{service_account}"
+        build["serviceAccount"] = f"projects/{project}/serviceAccounts/{service_account}"
     return build
 
 

@@ -64,6 +64,7 @@ def _body(prepared: Prepared, context: str, tag: str) -> dict[str, object]:
         context=context,
         logs=plan.layout.build_logs,
         tags=["headway", tag],
+        project=plan.project,
         service_account=prepared.place.build_service_account,
     )
 

@@ -85,6 +85,7 @@ def test_the_build_spec_becomes_this_build() -> None:
             context=plan.layout.build_context(plan.image.digest),
             logs=plan.layout.build_logs,
             tags=["headway"],
+            project=plan.project,
             service_account="build@acme.iam.gserviceaccount.com",
         ),
     )
