@@ -17,7 +17,6 @@ HEAVY = {
     "docker",
     "pandas",
     "omegaconf",
-    "pydantic",
     "requests",
     "psutil",
     "rich",
@@ -47,7 +46,7 @@ def modules_after(*words: str, **environment: str) -> tuple[str, set[str]]:
     return done.stdout, set(done.stderr.splitlines())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["local", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["local", "--help"], ["submit", "--help"]])
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     out, modules = modules_after(*words)
     assert "Usage: launch" in out
