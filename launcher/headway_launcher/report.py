@@ -25,7 +25,7 @@ def outcome(view: RunView, where: Where, out: Screen, *, ended: bool) -> None:
         out.facts(facts(view))
         if failed:
             out.say(f"the whole log: launch logs{where.words} {view.run_id}")
-        elif not ended:
+        elif view.ended is None:
             out.say(f"follow it: launch logs -f{where.words} {view.run_id}")
     if failed:
         raise typer.Exit(int(ExitCode.RUN_FAILED))
