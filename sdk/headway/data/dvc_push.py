@@ -51,12 +51,11 @@ _AGAIN = "run the command again: what was sent is kept"
 
 
 def _not_in_cache(repo: Any, targets: list[str]) -> str | None:
-    """The first tracked path whose content DVC no longer has: it would push nothing and say so only in a log."""
-    for target in targets:
-        for out, _ in ((out, None) for stage, _ in repo.stage.collect_granular(target) for out in stage.outs):
-            if out.changed_cache():
-                return str(out)
-    return None
+    """The first tracked path whose content DVC no longer has: it would push nothing and only log it."""
+    outs = (
+        out for target in targets for info in repo.stage.collect_granular(target) for out in info.stage.outs
+    )
+    return next((str(out) for out in outs if out.changed_cache()), None)
 
 
 def _answer(kind: str, error: str, hint: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from headway.lightning.logger import HeadwayLogger
 from headway.spec.layout import TrainingVariables
 
 MODEL_FILE = "model.ckpt"
+_TRUST = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
 class FinalModel:
@@ -38,8 +39,16 @@ class Resume:
     """
 
     ckpt_path: str = ""
+    _trusting = False
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        # the run's own checkpoint: its hyperparameters may be of any type, which torch refuses by default
+        self._trusting = _TRUST not in os.environ
+        os.environ.setdefault(_TRUST, "1")
 
     def on_train_start(self, *_: Any) -> None:
+        if self._trusting:
+            os.environ.pop(_TRUST, None)
         # a second trainer of the same script begins afresh
         os.environ.pop(TrainingVariables.RESUME, None)
 
@@ -96,6 +105,7 @@ def resume(checkpoint: str) -> Any:
     """A callback by which `fit` goes on from that checkpoint."""
     warnings.filterwarnings("ignore", message=r".*ckpt_path=None\)` was called without a model")
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=rf"Environment variable {_TRUST} detected")
     base = framework().callbacks.OnExceptionCheckpoint
     callback = made(Resume, base)(dirpath=str(Path(checkpoint).parent))
     callback.ckpt_path = checkpoint

@@ -1,0 +1,140 @@
+"""Real Lightning, a small model: what the kit and the automatic callbacks record, and how a run resumes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headway.spec.layout import ContainerLayout, TrainingVariables
+from headway.tracking.spool import SpoolReader
+
+MODEL = """
+import sys
+from pathlib import Path
+import pytorch_lightning as pl, torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Line(pl.LightningModule):
+    def __init__(self, lr=0.1, data=Path("somewhere")):
+        super().__init__()
+        self.save_hyperparameters()
+        self.layer = torch.nn.Linear(2, 1)
+    def training_step(self, batch, _):
+        loss = self.layer(batch[0]).pow(2).mean()
+        self.log("train_loss", loss)
+        return loss
+    def validation_step(self, batch, _):
+        self.log("val_loss", float(abs(self.current_epoch - 1)))
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
+
+def loader():
+    return DataLoader(TensorDataset(torch.ones(8, 2)), batch_size=2)
+
+quiet = dict(enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", log_every_n_steps=2)
+"""
+WITH_KIT = (
+    MODEL
+    + """
+from headway.lightning import kit
+trainer = pl.Trainer(**kit(monitor="val_loss", max_epochs=int(sys.argv[1]), **quiet))
+print("started at", trainer.current_epoch)
+trainer.fit(Line(), loader(), loader())
+print("ended at", trainer.current_epoch, trainer.global_step)
+again = pl.Trainer(**kit(max_epochs=1, **quiet))
+if len(sys.argv) > 2:
+    again.fit(Line(), loader(), loader())
+    print("second ended at", again.current_epoch, again.global_step)
+"""
+)
+PLAIN = (
+    MODEL
+    + """
+trainer = pl.Trainer(max_epochs=2, **quiet)
+trainer.fit(Line(), loader(), loader())
+"""
+)
+
+
+class RunFolder:
+    """A run's folders, and training processes in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.folders = ContainerLayout(root)
+        for folder in (self.folders.code, self.folders.checkpoints, self.folders.outputs, self.folders.model):
+            folder.mkdir(parents=True)
+
+    def train(self, script: str, *argv: str, resume: Path | None = None) -> str:
+        (self.folders.code / "train.py").write_text(script)
+        variables = {
+            **os.environ,
+            TrainingVariables.RUN_ID: "line-1",
+            TrainingVariables.CHECKPOINTS: str(self.folders.checkpoints),
+            TrainingVariables.OUTPUTS: str(self.folders.outputs),
+            TrainingVariables.MODEL: str(self.folders.model),
+            TrainingVariables.SPOOL: str(self.folders.spool),
+            TrainingVariables.NODES: "1",
+            **({TrainingVariables.RESUME: str(resume)} if resume else {}),
+        }
+        done = subprocess.run(
+            [sys.executable, "train.py", *argv],
+            cwd=self.folders.code,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in SpoolReader(self.folders.spool).read() if event["kind"] == kind]
+
+    def epoch_of(self, checkpoint: Path) -> int:
+        return int(torch.load(checkpoint, weights_only=False)["epoch"])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_the_kit_records_metrics_parameters_checkpoints_and_the_best_model(run: RunFolder) -> None:
+    run.train(WITH_KIT, "4")
+    losses = [event for event in run.events("metrics") if "train_loss" in event["values"]]
+    assert [event["step"] for event in losses] == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert losses[-1]["epoch"] == 3
+    assert run.events("params")[0]["values"] == {"lr": 0.1, "data": "somewhere"}
+    names = {path.name for path in run.folders.checkpoints.iterdir()}
+    assert names == {"last.ckpt", "epoch=1-step=8.ckpt"}
+    # val_loss is |epoch - 1|: the second epoch is the best
+    assert run.epoch_of(run.folders.model / "model.ckpt") == 1
+    assert list(run.folders.outputs.iterdir()) == []
+
+
+def test_a_restarted_run_goes_on_at_its_epoch_and_a_second_trainer_begins_afresh(run: RunFolder) -> None:
+    run.train(WITH_KIT, "2")
+    said = run.train(WITH_KIT, "5", "second", resume=run.folders.checkpoints / "last.ckpt")
+    assert "Restored all states from the checkpoint" in said
+    assert "ended at 5 20" in said
+    assert "second ended at 1 4" in said
+    assert "was called without a model" not in said
+    epochs = {event["epoch"] for event in run.events("metrics") if "train_loss" in event["values"]}
+    assert epochs == {0, 1, 2, 3, 4}
+
+
+def test_a_plain_script_is_tracked_and_leaves_its_model(run: RunFolder) -> None:
+    run.train(PLAIN)
+    losses = [event for event in run.events("metrics") if "train_loss" in event["values"]]
+    assert [event["step"] for event in losses][:2] == [2, 4]
+    assert {event["step"] for event in run.events("metrics") if "val_loss" in event["values"]} >= {4, 8}
+    assert run.events("params")[0]["values"] == {"lr": 0.1, "data": "somewhere"}
+    assert run.epoch_of(run.folders.model / "model.ckpt") == 1
+    assert list(run.folders.code.glob("lightning_logs/version_0/checkpoints/*.ckpt"))

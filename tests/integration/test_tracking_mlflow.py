@@ -1,0 +1,135 @@
+"""A real MLflow server: one run a run id, all that was recorded, one version a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headway.errors import RemoteError
+from headway.spec.plan import DataPin, Plan
+from headway.tracking.mlflow_sink import MLflowSink
+from headway.tracking.sinks import Outcome, Refused
+from tests.integration.tracking_server import TrackingServer
+from tests.unit.runtime.world import NOBODY, make_plan
+
+DATA = DataPin(path="data/digits", md5="ab.dir", size=1, files=1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    server = TrackingServer(tmp_path_factory.mktemp("mlflow"))
+    try:
+        server.wait_until_it_answers()
+        yield server
+    finally:
+        server.end()
+
+
+def _plan(server: TrackingServer, run_id: str) -> Plan:
+    args = {"lr": 0.001, "note": "x" * 2000}
+    plan = make_plan(b"", args=args, data=[DATA], tracking_uri=server.uri, register="digits")
+    return plan.model_copy(update={"run_id": run_id})
+
+
+def _client(server: TrackingServer) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=server.uri)
+
+
+def _metrics(step: int, **values: float) -> dict[str, Any]:
+    return {"kind": "metrics", "time": 1e9 + step, "step": step, "epoch": 0, "values": values}
+
+
+def test_a_run_is_recorded_whole(server: TrackingServer) -> None:
+    sink = MLflowSink(_plan(server, "whole"), {"CLOUD_ML_JOB_ID": "42"})
+    opened = sink.open()
+    sink.deliver([{"kind": "params", "time": 1.0, "values": {"depth": {"blocks": 3}}}])
+    sink.deliver([_metrics(step, loss=1 / (step + 1)) for step in range(1500)])
+    sink.deliver([{"kind": "system", "time": 2.0, "step": 0, "values": {"system/cpu": 50.0}}])
+    sink.finish(Outcome("finished"))
+
+    client = _client(server)
+    run = client.get_run(opened.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["lr"] == "0.001"
+    assert run.data.params["depth.blocks"] == "3"
+    assert run.data.params["note"] == "x" * 500
+    assert run.data.tags["headway.data.data/digits"] == "ab.dir"
+    assert run.data.tags["headway.job_id"] == "42"
+    assert run.data.metrics["system/cpu"] == 50.0
+    history = client.get_metric_history(opened.run_id, "loss")
+    assert [(point.step, point.value) for point in history[:2]] == [(0, 1.0), (1, 0.5)]
+    assert len(history) == 1500
+    assert [item.path for item in client.list_artifacts(opened.run_id)] == ["plan.json"]
+    assert opened.url == f"{server.uri}/#/experiments/{run.info.experiment_id}/runs/{opened.run_id}"
+
+
+def test_a_container_that_starts_again_goes_on_with_the_same_run(server: TrackingServer) -> None:
+    first = MLflowSink(_plan(server, "restarted"), {}).open()
+    again = MLflowSink(_plan(server, "restarted"), {})
+    assert again.open() == first
+    again.deliver([_metrics(1, loss=1.0)])
+    assert _client(server).get_run(first.run_id).data.metrics["loss"] == 1.0
+
+
+def test_a_parameter_with_another_value_is_kept_apart(server: TrackingServer) -> None:
+    sink = MLflowSink(_plan(server, "changed"), {})
+    opened = sink.open()
+    sink.deliver([{"kind": "params", "time": 1.0, "values": {"lr": 0.5}}])
+    params = _client(server).get_run(opened.run_id).data.params
+    assert (params["lr"], params["hparams/lr"]) == ("0.001", "0.5")
+
+
+def test_values_that_are_no_numbers_and_odd_names_are_taken(server: TrackingServer) -> None:
+    sink = MLflowSink(_plan(server, "odd"), {})
+    opened = sink.open()
+    sink.deliver([_metrics(0, **{"val@1": 1.0, "loss": float("nan"), "top": float("inf")})])
+    metrics = _client(server).get_run(opened.run_id).data.metrics
+    assert metrics["val_1"] == 1.0
+    assert metrics["loss"] != metrics["loss"]
+    assert metrics["top"] > 1e300
+
+
+def test_the_model_is_registered_once_with_the_way_back_to_its_run(
+    server: TrackingServer, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.ckpt"
+    model.write_bytes(b"weights")
+    outcome = Outcome("finished", model, "gs://bucket/headway/runs/registered/model/model.ckpt")
+    versions = []
+    for _ in range(2):
+        sink = MLflowSink(_plan(server, "registered"), {})
+        opened = sink.open()
+        versions.append(sink.finish(outcome))
+    assert versions[0] == versions[1]
+    assert versions[0] is not None
+
+    client = _client(server)
+    found = client.search_model_versions("name = 'digits'")
+    assert [version.version for version in found] == [versions[0].version]
+    assert found[0].run_id == opened.run_id
+    assert found[0].tags["headway.run_id"] == "registered"
+    assert found[0].tags["headway.model"] == outcome.model_uri
+    assert "From run registered: gs://bucket/headway/runs/registered" in found[0].description
+    fetched = client.download_artifacts(opened.run_id, "model/model.ckpt", str(tmp_path))
+    assert Path(fetched).read_bytes() == b"weights"
+
+
+def test_a_run_that_failed_registers_nothing(server: TrackingServer, tmp_path: Path) -> None:
+    model = tmp_path / "model.ckpt"
+    model.write_bytes(b"weights")
+    sink = MLflowSink(_plan(server, "failed"), {})
+    opened = sink.open()
+    assert sink.finish(Outcome("failed", model)) is None
+    assert _client(server).get_run(opened.run_id).info.status == "FAILED"
+
+
+def test_a_server_that_is_not_there_is_said_soon() -> None:
+    sink = MLflowSink(make_plan(b"", tracking_uri=NOBODY), {})
+    with pytest.raises(RemoteError, match="does not answer") as caught:
+        sink.open()
+    assert not isinstance(caught.value, Refused)
