@@ -92,7 +92,7 @@ async def _body(request: Request) -> Any:
     if int(request.headers.get("content-length") or 0) > MAX_BODY:
         raise ApiError("INVALID_ARGUMENT", f"Request payload size exceeds the limit: {MAX_BODY} bytes.")
     raw = await request.body()
-    if not raw:
+    if not raw or request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return None
     try:
         return json.loads(raw)
