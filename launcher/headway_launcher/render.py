@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 Row = Sequence[str]
+
+_OTHER_THAN_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-ln-z]|\x1b[^\[]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(rf"\x1b\[[0-9;]*m|{_OTHER_THAN_COLOUR.pattern}")
 
 
 class Screen:
@@ -40,8 +44,8 @@ class Screen:
         self.say(f"{name}: {detail}")
 
     def line(self, text: str) -> None:
-        """A line of a log."""
-        _write(self._values, text)
+        """A line of a log, without the control sequences that a program may have written to it."""
+        _write(self._values, _CONTROL.sub("", _as_seen(text)))
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and values, one pair a line."""
@@ -93,7 +97,9 @@ class RichScreen(Screen):
     def line(self, text: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(text), soft_wrap=True)
+        if text.startswith("\r") and self._status is not None:
+            return  # a progress bar is drawn anew: our own progress line stands for it
+        self._console.print(Text.from_ansi(_OTHER_THAN_COLOUR.sub("", _as_seen(text))), soft_wrap=True)
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
         self._grid(None, [(name, value) for name, value in rows])
@@ -144,6 +150,11 @@ def screen(*, as_json: bool = False) -> Screen:
     if stream.isatty() and os.environ.get("TERM") != "dumb":
         return RichScreen(as_json=as_json)
     return Screen(as_json=as_json)
+
+
+def _as_seen(text: str) -> str:
+    """What a terminal would show of a line that returns to its beginning to overwrite itself."""
+    return text.rstrip("\r").rpartition("\r")[2]
 
 
 def _write(stream: TextIO, text: str) -> None:
