@@ -19,7 +19,7 @@ from headway.spec.place import Place
 BUILD_DEADLINE_S = 2 * 3600.0
 """The spec's own timeout is an hour; the rest is for waiting in Cloud Build's queue."""
 
-_LAST_LINES = 20
+_LAST_LINES = 12
 
 
 def build_image(prepared: Prepared, services: Services, progress: Progress) -> None:
@@ -37,7 +37,7 @@ def build_image(prepared: Prepared, services: Services, progress: Progress) -> N
         f"stopped waiting: the image build {build.build_id} goes on, and a next submit uses its image",
         f"to stop it: launch cancel --build {build.build_id}",
     ):
-        _wait(builds, build, store, plan.layout.build_logs, progress)
+        _wait(builds, build, prepared, store, progress)
 
 
 def cancel_build(build_id: str, place: Place) -> None:
@@ -69,8 +69,8 @@ def _body(prepared: Prepared, context: str, tag: str) -> dict[str, object]:
     )
 
 
-def _wait(builds: Builds, build: Build, store: ObjectStore, logs: str, progress: Progress) -> None:
-    log = _Log(store, f"{logs}/log-{build.build_id}.txt", progress)
+def _wait(builds: Builds, build: Build, prepared: Prepared, store: ObjectStore, progress: Progress) -> None:
+    log = _Log(store, f"{prepared.plan.layout.build_logs}/log-{build.build_id}.txt", progress)
     deadline = time.monotonic() + BUILD_DEADLINE_S
     while build.status in RUNNING:
         if time.monotonic() > deadline:
@@ -83,8 +83,10 @@ def _wait(builds: Builds, build: Build, store: ObjectStore, logs: str, progress:
         build = builds.get(build.build_id)
     log.follow()
     if build.status != "SUCCESS":
+        environment = prepared.loaded.spec.environment
         raise BuildFailed(
-            f"the image build {build.build_id} ended {build.status}"
+            f"the image build {build.build_id} (base {environment.base}, lockfile"
+            f" {environment.requirements}) ended {build.status}"
             + (f": {build.detail}" if build.detail else ""),
             details=log.last,
             hint=f"the whole log is {store.uri(log.name)}",

@@ -93,6 +93,12 @@ def prepare(
     spec = loaded.spec
     pins = read_pins(loaded.root, spec.data)
     bundle = pack(loaded.root, exclude=spec.data)
+    if spec.entrypoint.endswith(".py") and spec.entrypoint not in bundle:
+        raise loaded.error(
+            "entrypoint",
+            f"{spec.entrypoint} would not be in the code that is sent: it is ignored",
+            hint="take it out of .gitignore or .headwayignore",
+        )
     environment = describe(spec.environment, loaded.root)
     plan = make_plan(
         spec,

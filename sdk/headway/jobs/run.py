@@ -173,10 +173,17 @@ class Run:
         ]
 
     def pull(self, folder: Path) -> list[Path]:
-        """Fetch the run's files below a folder; a file that is there with its size is kept."""
+        """Fetch the run's files below a folder; a file that is there with its size is kept.
+
+        The folder ignores itself in git, so that what is pulled into a project is not code of its next run.
+        """
         prefix = self.plan.layout.run(self.run_id) + "/"
         paths = []
-        for output in self.outputs():
+        outputs = self.outputs()
+        if outputs and not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        for output in outputs:
             path = folder / output.path
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise RemoteError(f"{output.uri} would be written outside {folder}")
@@ -296,6 +303,6 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None) -> RunView:
         image=job.image,
         job=job.name,
         exit_code=status.exit_code if status else None,
-        error=(status.error if status else None) or job.error,
+        error="; ".join(filter(None, (status.error if status else None, job.error))) or None,
         warnings=status.warnings if status else (),
     )

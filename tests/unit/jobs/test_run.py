@@ -130,3 +130,11 @@ def test_cancel_leaves_an_ended_job_as_it_is(run: Run, world: MemoryPlace) -> No
 def test_a_run_that_is_not_there_is_said_to_be_so(world: MemoryPlace) -> None:
     with pytest.raises(NotFound, match="no run nothing-1"):
         attach("nothing-1", PLACE, services=world.services)
+
+
+def test_what_is_pulled_does_not_become_code_of_the_next_run(
+    run: Run, world: MemoryPlace, tmp_path: Path
+) -> None:
+    world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/report.txt", b"fine")
+    run.pull(tmp_path / run.run_id)
+    assert (tmp_path / run.run_id / ".gitignore").read_text() == "*\n"

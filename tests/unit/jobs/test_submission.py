@@ -204,3 +204,12 @@ def test_bad_input_sends_nothing(submit: Callable[..., Run], world: MemoryPlace)
         submit("resources.gpu=a100:3")
     assert world.store.objects == {}
     assert world.vertex.jobs == []
+
+
+def test_an_entrypoint_that_git_ignores_is_told_before_anything_is_sent(
+    submit: Callable[..., Run], world: MemoryPlace, config: Path
+) -> None:
+    (config.parent / ".headwayignore").write_text("train.py\n")
+    with pytest.raises(InputError, match=r"config\.yaml:2:13: train\.py would not be in the code"):
+        submit()
+    assert world.store.objects == {}
