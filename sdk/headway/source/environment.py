@@ -18,6 +18,8 @@ from headway.source.lockfile import read_lockfile
 from headway.spec.job import Environment
 
 _CONTAINER_SIDE = ("spec", "cloud", "data", "tracking", "lightning", "runtime")
+_LAPTOP_ONLY = ("build", "changes", "dvc_push", "logs", "pins", "registry", "services", "tracked", "vertex")
+"""Modules of these rooms that no container imports: an edit to one of them builds no image."""
 _CONTAINER_FILES = ("__init__.py", "errors.py", "py.typed")
 _SUFFIXES = (".py", ".toml")
 _CHUNK = 1 << 20
@@ -97,7 +99,8 @@ def _runtime() -> dict[str, bytes]:
     package = Path(str(files("headway")))
     found = [package / name for name in _CONTAINER_FILES]
     for folder in _CONTAINER_SIDE:
-        found.extend(path for path in (package / folder).rglob("*") if path.suffix in _SUFFIXES)
+        room = (path for path in (package / folder).rglob("*") if path.suffix in _SUFFIXES)
+        found.extend(path for path in room if folder == "spec" or path.stem not in _LAPTOP_ONLY)
     modules = {f"headway/{path.relative_to(package).as_posix()}": path.read_bytes() for path in sorted(found)}
     return {**modules, **_dist_info()}
 
