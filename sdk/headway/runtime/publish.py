@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from headway.cloud.storage import split_uri
 from headway.errors import HeadwayError
 from headway.runtime.store import Stores
 from headway.spec.plan import Plan
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LOOK_S = 2.0
 JOBS = 8
@@ -52,7 +56,7 @@ class Mirror:
         self._folder, self._prefix, self._store = folder, prefix.rstrip("/"), stores(bucket)
         self._looked: dict[str, _Seen] = {}
         self._sent: dict[str, _Seen] = {}
-        self._sent.update((str(path.relative_to(folder)), _seen(path)) for path in known)
+        self._sent.update((path.relative_to(folder).as_posix(), _seen(path)) for path in known)
         self._lock = threading.Lock()
 
     @property
@@ -66,17 +70,20 @@ class Mirror:
 
         Raises RemoteError, and may be called again.
         """
-        here = {str(path.relative_to(self._folder)): _seen(path) for path in files_below(self._folder)}
-        for name, seen in here.items():
-            if self._sent.get(name) == seen:
-                continue
-            whole = self._looked.get(name) == seen or (
-                final and (trusted or zipfile.is_zipfile(self._folder / name))
-            )
-            if whole:
-                self._store.upload(f"{self._prefix}/{name}", self._folder / name)
-                with self._lock:
-                    self._sent[name] = seen
+        here = {path.relative_to(self._folder).as_posix(): _seen(path) for path in files_below(self._folder)}
+
+        def is_whole(name: str) -> bool:
+            if self._looked.get(name) == here[name]:
+                return True
+            return final and (trusted or zipfile.is_zipfile(self._folder / name))
+
+        def send(name: str) -> None:
+            self._store.upload(f"{self._prefix}/{name}", self._folder / name)
+            with self._lock:
+                self._sent[name] = here[name]
+
+        changed = [name for name, seen in here.items() if self._sent.get(name) != seen and is_whole(name)]
+        _in_parallel(send, changed)
         for name in [name for name in self._sent if name not in here]:
             self._store.delete(f"{self._prefix}/{name}")
             with self._lock:
@@ -127,8 +134,7 @@ def upload(files: Sequence[Path], root: Path, uri: str, stores: Stores) -> list[
         store.upload(name, path)
         return store.uri(name)
 
-    with ThreadPoolExecutor(JOBS, thread_name_prefix="upload") as pool:
-        return list(pool.map(send, files))
+    return _in_parallel(send, files)
 
 
 def size_of(path: Path) -> int:
@@ -158,6 +164,13 @@ def files_below(folder: Path) -> Iterator[Path]:
             yield from files_below(path)
         elif path.is_file():
             yield path
+
+
+def _in_parallel(call: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    if len(items) < 2:
+        return [call(item) for item in items]
+    with ThreadPoolExecutor(JOBS, thread_name_prefix="upload") as pool:
+        return list(pool.map(call, items))
 
 
 def _seen(path: Path) -> _Seen:

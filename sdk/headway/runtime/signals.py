@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.received_at: float | None = None
         self._process: TrainingProcess | None = None
         self._raises = True
         self._before: dict[int, Any] = {}
@@ -50,7 +52,7 @@ class Signals:
         self._process = None
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        self.received = number
+        self.received, self.received_at = number, time.monotonic()
         if self._process is not None:
             self._process.stop(number)
         elif self._raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from headway.runtime import publish
@@ -18,6 +18,8 @@ from headway.tracking.delivery import Delivery
 from headway.tracking.sinks import Opened, Outcome, Sink
 from headway.tracking.spool import Spool
 
+PRIMARY = "mlflow"
+"""The sink whose run the status names."""
 SAMPLE_S = 5.0
 TRACKING_DEADLINE_S = 30.0
 HURRIED_S = 8.0
@@ -54,8 +56,9 @@ class Supervision:
         self._targets = targets
         self._mirror = publish.Mirror(folders.checkpoints, targets.checkpoints, stores, known=resumed)
         self._mirroring = publish.MirrorThread(self._mirror, heartbeat.warning, self._uploaded)
+        self._outputs = publish.Mirror(folders.outputs, targets.outputs, stores)
         self._deliveries = [
-            Delivery(sink, folders.spool, opened=self._tracked, told=heartbeat.warning)
+            Delivery(sink, folders.spool, opened=self._tracked(sink), told=heartbeat.warning)
             for sink in sinks(plan, variables, folders.outputs)
         ]
         self._over = threading.Event()
@@ -81,7 +84,9 @@ class Supervision:
         try:
             self._upload(code, bundle)
         finally:
-            self._deliver(outcome, signals)
+            self._deliver(outcome, signals, started)
+        # W&B's offline files lie there, whole only now
+        self._outputs.look(final=True)
         say(f"checkpoints, outputs and tracking delivered in {time.monotonic() - started:.1f} s")
 
     def _upload(self, code: int, bundle: frozenset[str]) -> None:
@@ -90,24 +95,21 @@ class Supervision:
         self._uploaded(self._mirror.names)
         data = tuple(pin.path for pin in self._plan.data)
         made = publish.created(folders.code, bundle, data)
-        sent = publish.upload(made, folders.code, targets.outputs, stores)
-        written = list(publish.files_below(folders.outputs))
-        sent += publish.upload(written, folders.outputs, targets.outputs, stores)
-        if sent:
+        publish.upload(made, folders.code, targets.outputs, stores)
+        self._outputs.look(final=True)
+        if made or self._outputs.names:
             self._heartbeat.update(outputs=f"{targets.outputs}/")
         if model := list(publish.files_below(folders.model)):
             sent = publish.upload(model, folders.model, targets.model, stores)
             self._heartbeat.update(model_uri=sent[0] if len(sent) == 1 else f"{targets.model}/")
 
-    def _deliver(self, outcome: Outcome, signals: Signals) -> None:
+    def _deliver(self, outcome: Outcome, signals: Signals, started: float) -> None:
         size = publish.size_of(outcome.model) if outcome.model else 0
         deadline = time.monotonic() + TRACKING_DEADLINE_S + size / MODEL_BYTES_S
-        hurried_by: list[float] = []
 
         def hurried() -> bool:
-            if signals.received is not None and not hurried_by:
-                hurried_by.append(time.monotonic() + HURRIED_S)
-            return bool(hurried_by) and time.monotonic() > hurried_by[0]
+            since = signals.received_at
+            return since is not None and time.monotonic() > max(since, started) + HURRIED_S
 
         for delivery in self._deliveries:
             delivery.end(outcome)
@@ -116,11 +118,14 @@ class Supervision:
             if delivery.registered is not None:
                 self._heartbeat.update(registered=delivery.registered)
 
-    def _tracked(self, opened: Opened) -> None:
-        if self._heartbeat.status.tracking_url is None:
-            self._heartbeat.update(tracking_url=opened.url, tracking_run_id=opened.run_id)
-        if opened.url:
-            say(f"tracked at {opened.url}")
+    def _tracked(self, sink: Sink) -> Callable[[Opened], None]:
+        def opened(run: Opened) -> None:
+            if sink.name == PRIMARY:
+                self._heartbeat.update(tracking_url=run.url, tracking_run_id=run.run_id)
+            if run.url:
+                say(f"tracked at {run.url}")
+
+        return opened
 
     def _uploaded(self, names: tuple[str, ...]) -> None:
         self._heartbeat.update(checkpoints=names)

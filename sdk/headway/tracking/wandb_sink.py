@@ -49,7 +49,7 @@ class WandbSink:
                 settings=wandb.Settings(api_key=self._key, silent=True, console="off", x_disable_stats=True),
             )
             self._run.define_metric("*", step_metric=STEP)
-        return Opened(self._run.url or None, self._plan.run_id)
+        return Opened(self._run.url if self._key else None, self._plan.run_id)
 
     def deliver(self, events: Sequence[Event]) -> None:
         with _calling():

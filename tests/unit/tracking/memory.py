@@ -13,7 +13,7 @@ from headway.tracking.spool import Event
 class MemorySink:
     """A tracking server that fails so often, and refuses what it is told to."""
 
-    name = "memory"
+    name = "mlflow"
 
     def __init__(self) -> None:
         self.steps: list[int] = []

@@ -66,7 +66,7 @@ def test_a_server_that_never_answers_is_given_up_at_the_deadline(tmp_path: Path)
     started = time.monotonic()
     assert not told.end(within=0.3)
     assert time.monotonic() - started < 2
-    assert "not all of the run is in memory: no answer" in told.warnings
+    assert "not all of the run is in mlflow: no answer" in told.warnings
 
 
 def test_a_signal_shortens_the_wait(tmp_path: Path) -> None:
@@ -101,4 +101,4 @@ def test_a_fault_in_the_sink_is_a_warning(tmp_path: Path) -> None:
     told = Told(Faulty(), tmp_path)
     told.delivery.start()
     assert told.end()
-    assert told.warnings == ["tracking with memory ended: ZeroDivisionError: oops"]
+    assert told.warnings == ["tracking with mlflow ended: ZeroDivisionError: oops"]
