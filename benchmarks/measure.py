@@ -1,0 +1,92 @@
+"""Taking turns, medians, and a figure beside its goal."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import IO
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured: `ours` and `theirs` in seconds (medians of `n`), and the goal in words.
+
+    `met` is None where there is no goal.
+    """
+
+    what: str
+    against: str
+    ours: float
+    theirs: float
+    n: int
+    goal: str = ""
+    met: bool | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    @property
+    def more(self) -> float:
+        """Seconds more than the other."""
+        return self.ours - self.theirs
+
+
+def in_turns(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Medians in seconds, the cases taking turns. A first round, which warms caches, is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds + 1):
+        for name, case in cases.items():
+            seconds = case()
+            if number:
+                taken[name].append(seconds)
+    return {name: median(seconds) for name, seconds in taken.items()}
+
+
+def wall(
+    words: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    out: int | IO[bytes] = subprocess.DEVNULL,
+    deadline: float = 60,
+) -> float:
+    """Seconds that a command takes; it must succeed."""
+    began = time.perf_counter()
+    subprocess.run(
+        words,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        timeout=deadline,
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
+def rendered(figures: Sequence[Figure]) -> str:
+    """A table in plain text."""
+    head = ("what", "median", "against", "median", "ratio", "more", "n", "goal", "")
+    body = [
+        (
+            figure.what,
+            f"{figure.ours:.3f} s",
+            figure.against,
+            f"{figure.theirs:.3f} s",
+            f"{figure.ratio:.2f}",
+            f"{figure.more:+.3f} s",
+            str(figure.n),
+            figure.goal,
+            {True: "ok", False: "MISSED", None: ""}[figure.met],
+        )
+        for figure in figures
+    ]
+    widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in (head, *body)]
+    return "\n".join(line.rstrip() for line in lines)

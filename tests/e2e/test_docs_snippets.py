@@ -1,0 +1,97 @@
+"""The documentation's snippets marked `<!-- run: local -->`, run in order in a project of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, Launcher, wheels
+from tests.unit.documentation import Snippet, snippets_of
+
+DOCS = ROOT / "docs"
+DEADLINE_S = 600
+
+
+def of(page: str) -> list[Snippet]:
+    """A page's snippets that make a file of the project, or run."""
+    return [found for found in snippets_of(DOCS / page) if found.note.startswith(("file: ", "run: "))]
+
+
+@pytest.fixture
+def project(launch: Launcher, tiny: Path) -> Path:
+    """A project whose image is there: a first job, of another name, builds it where it is not."""
+    (tiny / "config.yaml").write_text("name: warm\nentrypoint: train.py\n", encoding="utf-8")
+    done = launch("submit", "--local", "config.yaml", *wheels(), cwd=tiny)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tiny
+
+
+def run(snippet: Snippet, project: Path, launch: Launcher) -> str:
+    """What it prints; it must succeed."""
+    words = [sys.executable, "-"] if snippet.language == "python" else ["bash", "-euo", "pipefail"]
+    variables = {**launch.variables, "CLOUDSDK_CONFIG": str(project / "gcloud")}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
+    done = subprocess.run(
+        words,
+        input=snippet.text,
+        cwd=project,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{snippet}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def follow(page: str, project: Path, launch: Launcher) -> list[str]:
+    """Do what the page says, from its top to its end; what each snippet that runs printed."""
+    printed = []
+    for snippet in of(page):
+        kind, _, what = snippet.note.partition(": ")
+        if kind == "file":
+            (project / what).write_text(snippet.text, encoding="utf-8")
+        elif "gcloud" not in what or shutil.which("gcloud"):
+            printed.append(run(snippet, project, launch))
+    return printed
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_the_quickstart_does_what_it_says(launch: Launcher, project: Path) -> None:
+    planned, submitted, again, driven = follow("quickstart.md", project, launch)
+
+    assert "args.lr" in planned
+    assert "command line: args.lr=0.05" in planned
+    assert "succeeded" in submitted
+    assert "loss" in submitted
+    first = next(line.split()[-1] for line in submitted.splitlines() if line.startswith("run "))
+    assert f"run       {first}"[:3] in again
+    assert first in again
+    assert "succeeded" in driven
+    assert "model/model.ckpt" in driven
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_google_s_own_tools_see_the_local_stack_as_its_page_says(launch: Launcher, project: Path) -> None:
+    status, jobs, objects, *gcloud = follow("local.md", project, launch)
+
+    assert status.count("healthy") == 3
+    assert "JOB_STATE_SUCCEEDED" in jobs
+    assert "plan.json" in objects
+    if gcloud:
+        assert "JOB_STATE_SUCCEEDED" in gcloud[0]
+        assert "gs://headway-local/headway/runs/" in gcloud[0]
+
+
+@pytest.mark.docker
+def test_the_kit_gives_a_trainer_outside_of_a_run_too(launch: Launcher, tmp_path: Path) -> None:
+    (snippet,) = of("training-code.md")
+    run(snippet, tmp_path, launch)
