@@ -150,3 +150,26 @@ def test_a_tracking_server_that_is_down_does_not_fail_the_run(launch: Launcher, 
     finally:
         up = launch("local", "up")
         assert up.returncode == 0, up.stderr
+
+
+def test_ctrl_c_during_the_image_build_says_that_it_goes_on_and_how_to_stop_it(
+    launch: Launcher, tiny: Path
+) -> None:
+    lockfile = tiny / "requirements.txt"
+    lockfile.write_text(lockfile.read_text() + f"# {time.time()}\n")  # an image of its own
+    process = launch.start("submit", "--local", str(tiny / "config.yaml"), *wheels())
+    read_until(process, "pip install")
+    code, said = press_ctrl_c(process)
+    assert code == 130
+    assert "goes on" in said
+    build = said.split("launch cancel --build ")[1].split()[0]
+    stopped = launch("cancel", "--local", "--build", build)
+    assert stopped.returncode == 0, stopped.stderr
+
+
+def test_ctrl_c_before_anything_is_sent_says_so(launch: Launcher, tiny: Path) -> None:
+    process = launch.start("submit", "--local", str(tiny / "config.yaml"), *wheels())
+    time.sleep(0.25)
+    code, said = press_ctrl_c(process)
+    assert code == 130
+    assert "Traceback" not in said

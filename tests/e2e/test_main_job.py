@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: a real model, real data, a container, and Google's own tools looking on."""
+"""The main job as a user runs it: a real model, real data, a container; Google's own tools look on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def submitted(launch: Launcher, project: Path) -> Iterator[dict[str, Any]]:
+def submitted(launch: Launcher, project: Path) -> dict[str, Any]:
     """The example, pushed, submitted and trained once: the run's document."""
     pushed = launch("data", "push", "--local", str(project / "config.yaml"))
     assert pushed.returncode == 0, pushed.stderr
-    yield launch.json("submit", "--local", "--gpu", "a100", str(project / "config.yaml"), *wheels())
+    return launch.json("submit", "--local", "--gpu", "a100", str(project / "config.yaml"), *wheels())
 
 
 def environment(launch: Launcher) -> dict[str, str]:
@@ -84,7 +83,7 @@ def test_the_run_is_in_mlflow_with_what_it_was_made_of(submitted: dict[str, Any]
     experiment = client.get_experiment_by_name("digits")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.params["args.lr"] == "0.001"
+    assert run.data.params["lr"] == "0.001"
     assert run.data.metrics["test_acc"] > 0.95
     assert any(name.startswith("system/") for name in run.data.metrics)
     assert run.data.tags["headway.run_id"] == submitted["run_id"]
