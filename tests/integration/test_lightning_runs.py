@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from headway.runtime.cluster import Cluster
 from headway.spec.layout import ContainerLayout, TrainingVariables
 from headway.tracking.spool import SpoolReader
 
@@ -71,28 +75,39 @@ class RunFolder:
             folder.mkdir(parents=True)
 
     def train(self, script: str, *argv: str, resume: Path | None = None) -> str:
+        process = self.start(script, *argv, resume=resume)
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        return said
+
+    def start(
+        self,
+        script: str,
+        *argv: str,
+        resume: Path | None = None,
+        nodes: int = 1,
+        platform: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
         (self.folders.code / "train.py").write_text(script)
         variables = {
             **os.environ,
+            **(platform or {}),
             TrainingVariables.RUN_ID: "line-1",
             TrainingVariables.CHECKPOINTS: str(self.folders.checkpoints),
             TrainingVariables.OUTPUTS: str(self.folders.outputs),
             TrainingVariables.MODEL: str(self.folders.model),
             TrainingVariables.SPOOL: str(self.folders.spool),
-            TrainingVariables.NODES: "1",
+            TrainingVariables.NODES: str(nodes),
             **({TrainingVariables.RESUME: str(resume)} if resume else {}),
         }
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "train.py", *argv],
             cwd=self.folders.code,
             env=variables,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
-            check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in SpoolReader(self.folders.spool).read() if event["kind"] == kind]
@@ -138,3 +153,35 @@ def test_a_plain_script_is_tracked_and_leaves_its_model(run: RunFolder) -> None:
     assert run.events("params")[0]["values"] == {"lr": 0.1, "data": "somewhere"}
     assert run.epoch_of(run.folders.model / "model.ckpt") == 1
     assert list(run.folders.code.glob("lightning_logs/version_0/checkpoints/*.ckpt"))
+
+
+DISTRIBUTED = (
+    MODEL
+    + """
+from headway.lightning import kit
+trainer = pl.Trainer(**kit(max_epochs=2, strategy="ddp", devices=1, **quiet))
+trainer.fit(Line(), loader(), loader())
+print("rank", trainer.global_rank, "of", trainer.world_size, "ended at", trainer.global_step)
+"""
+)
+
+
+def test_two_nodes_train_together_and_one_of_them_records(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hosts = {"workerpool0": [f"127.0.0.1:{port}"], "workerpool1": ["127.0.0.1:1"]}
+    nodes, processes = [], []
+    for rank, pool in enumerate(hosts):
+        variables = {"RANK": str(rank), "WORLD_SIZE": "2"}
+        spec = {"cluster": hosts, "task": {"type": pool, "index": 0}}
+        Cluster.of({"CLUSTER_SPEC": json.dumps(spec)}).apply(variables)
+        nodes.append(RunFolder(tmp_path / pool))
+        processes.append(nodes[-1].start(DISTRIBUTED, nodes=2, platform=variables))
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert "rank 0 of 2 ended at 4" in said[0], said[0]
+    assert "rank 1 of 2 ended at 4" in said[1], said[1]
+    assert nodes[0].events("metrics")
+    assert not nodes[1].events("metrics")
+    assert (nodes[0].folders.model / "model.ckpt").exists()
+    assert list(nodes[1].folders.model.iterdir()) == []
