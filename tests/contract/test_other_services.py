@@ -24,11 +24,13 @@ def job(jobs: JobServiceClient) -> str:
     """A finished job with ten numbered lines, the fourth of them on stderr."""
     program = ("import sys", "for n in range(10): print(n, file=sys.stderr if n == 3 else sys.stdout)")
     created = jobs.create_custom_job(parent=PARENT, custom_job=custom_job(*program))
-    return finished(jobs, created.name).name
+    return str(finished(jobs, created.name).name)
 
 
 def numbers(entries: list[dict[str, Any]]) -> list[str]:
-    return [e["jsonPayload"]["message"] for e in entries if e["resource"]["labels"]["task_name"] != "service"]
+    return [
+        str(e["jsonPayload"]["message"]) for e in entries if e["resource"]["labels"]["task_name"] != "service"
+    ]
 
 
 class TestLogging:
@@ -48,7 +50,7 @@ class TestLogging:
         assert lines[0].log_name == f"projects/{PROJECT}/logs/workerpool0-0"
 
     def test_pages_are_disjoint_and_complete(self, emulator: Emulator, job: str) -> None:
-        body = {
+        body: dict[str, Any] = {
             "resourceNames": [f"projects/{NUMBER}"],
             "filter": f'resource.labels.job_id="{job.rsplit("/", 1)[1]}"',
             "orderBy": "timestamp desc",
@@ -74,12 +76,21 @@ class TestLogging:
         assert len(before) + len(after) == len(log_lines(emulator, job))
         assert all(entry["timestamp"] < third for entry in before)
 
+    def test_the_filter_by_which_gcloud_goes_on_after_a_line_holds(
+        self, emulator: Emulator, job: str
+    ) -> None:
+        entries = log_lines(emulator, job)
+        base = f'resource.type="ml_job" AND resource.labels.job_id="{job.rsplit("/", 1)[1]}"'
+        stamp, seen = entries[4]["timestamp"], entries[4]["insertId"]
+        bound = f'((timestamp="{stamp}" AND insertId>"{seen}") OR timestamp>"{stamp}")'
+        assert log_lines(emulator, job, filter=f"{base} AND {bound}") == entries[5:]
+
     def test_no_entry_is_ahead_of_the_clock(self, emulator: Emulator, job: str) -> None:
         latest = datetime.fromisoformat(log_lines(emulator, job)[-1]["timestamp"])
         assert latest <= datetime.now(UTC) + timedelta(seconds=0.1)
 
     def test_a_filter_it_cannot_answer_is_refused(self, emulator: Emulator) -> None:
-        body = {"resourceNames": [f"projects/{PROJECT}"], "filter": "severity=ERROR OR severity=INFO"}
+        body = {"resourceNames": [f"projects/{PROJECT}"], "filter": "textPayload=~x"}
         assert requests.post(f"{emulator.url}/v2/entries:list", json=body, timeout=10).status_code == 501
         body["filter"] = "severity="
         assert requests.post(f"{emulator.url}/v2/entries:list", json=body, timeout=10).status_code == 400
@@ -91,12 +102,15 @@ class TestSecrets:
 
     def test_a_secret_has_numbered_versions_and_a_latest_one(self, emulator: Emulator) -> None:
         url = self.secrets(emulator)
-        body = {"replication": {"automatic": {}}}
+        body: dict[str, Any] = {"replication": {"automatic": {}}}
         made = requests.post(url, params={"secretId": "token"}, json=body, timeout=10).json()
         assert made["name"] == f"projects/{NUMBER}/secrets/token"
         assert requests.post(url, params={"secretId": "token"}, json=body, timeout=10).status_code == 409
         for value in (b"one", b"two"):
-            payload = {"data": base64.b64encode(value).decode(), "dataCrc32c": str(google_crc32c.value(value))}
+            payload = {
+                "data": base64.b64encode(value).decode(),
+                "dataCrc32c": str(google_crc32c.value(value)),
+            }
             added = requests.post(f"{url}/token:addVersion", json={"payload": payload}, timeout=10)
             assert added.json()["state"] == "ENABLED"
         for version, value in (("latest", b"two"), ("1", b"one")):

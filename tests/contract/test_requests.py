@@ -154,7 +154,11 @@ def test_text_that_is_no_json_is_a_bad_request(emulator: Emulator) -> None:
         ("POST", f"/v1/{PARENT}/pipelineJobs", "aiplatform.projects.locations.pipelineJobs.create"),
         ("GET", f"/cloudbuild/v1/projects/{PROJECT}/triggers", "cloudbuild.projects.triggers.list"),
         ("POST", "/logging/v2/entries:write", "logging.entries.write"),
-        ("GET", f"/secretmanager/v1/projects/{PROJECT}/secrets/a/versions", "secretmanager.projects.secrets.versions"),
+        (
+            "GET",
+            f"/secretmanager/v1/projects/{PROJECT}/secrets/a/versions",
+            "secretmanager.projects.secrets.versions",
+        ),
         ("POST", f"/v1/{PARENT}/hyperparameterTuningJobs/1:cancel", "hyperparameterTuningJobs.cancel"),
     ],
 )

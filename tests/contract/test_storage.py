@@ -1,10 +1,11 @@
-"""Cloud Storage through the front, driven by Google's own client and by bare HTTP where the client hides something."""
+"""Cloud Storage through the front, driven by Google's client, or by bare HTTP where that hides something."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -26,6 +27,13 @@ def existing(bucket: storage.Bucket, request: pytest.FixtureRequest) -> storage.
 def content(blob: storage.Blob) -> bytes:
     body: bytes = blob.bucket.blob(blob.name).download_as_bytes()
     return body
+
+
+def resumable_session(emulator: Emulator, name: str) -> str:
+    """The address of a session that may only create the object."""
+    url = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o"
+    params = {"uploadType": "resumable", "name": name, "ifGenerationMatch": "0"}
+    return requests.post(url, params=params, json={}, timeout=10).headers["location"]
 
 
 def test_create_only_if_absent_has_one_winner(bucket: storage.Bucket) -> None:
@@ -101,8 +109,7 @@ def test_a_resumable_upload_only_if_absent_is_refused_at_its_start(existing: sto
 def test_a_resumable_upload_that_loses_the_race_is_refused_at_its_end(
     emulator: Emulator, bucket: storage.Bucket
 ) -> None:
-    start = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&name=race.bin&ifGenerationMatch=0"
-    session = requests.post(start, json={}, timeout=10).headers["location"]
+    session = resumable_session(emulator, "race.bin")
     assert session.startswith(emulator.url)
     bucket.blob("race.bin").upload_from_string("winner")
     response = requests.put(session, data=b"loser", headers={"content-range": "bytes 0-4/5"}, timeout=10)
@@ -111,8 +118,7 @@ def test_a_resumable_upload_that_loses_the_race_is_refused_at_its_end(
 
 
 def test_the_end_of_a_resumable_upload_may_be_sent_twice(emulator: Emulator, bucket: storage.Bucket) -> None:
-    start = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable&name=twice.bin&ifGenerationMatch=0"
-    session = requests.post(start, json={}, timeout=10).headers["location"]
+    session = resumable_session(emulator, "twice.bin")
     headers = {"content-range": "bytes 0-4/5"}
     first = requests.put(session, data=b"hello", headers=headers, timeout=10)
     second = requests.put(session, data=b"hello", headers=headers, timeout=10)
@@ -164,7 +170,7 @@ def test_a_read_with_a_stale_generation_fails_its_precondition(existing: storage
 
 
 def test_an_unchanged_object_is_not_sent_again(emulator: Emulator, existing: storage.Blob) -> None:
-    path = f"{emulator.url}/storage/v1/b/{BUCKET}/o/{requests.utils.quote(existing.name, safe='')}"
+    path = f"{emulator.url}/storage/v1/b/{BUCKET}/o/{quote(existing.name, safe='')}"
     unchanged = requests.get(path, params={"ifGenerationNotMatch": existing.generation}, timeout=10)
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert requests.get(path, params={"ifGenerationNotMatch": STALE}, timeout=10).status_code == 200
@@ -191,7 +197,7 @@ def test_a_json_object_is_handed_out_byte_for_byte(bucket: storage.Bucket) -> No
 
 
 def test_links_lead_back_to_the_address_the_client_used(emulator: Emulator, existing: storage.Blob) -> None:
-    path = f"/storage/v1/b/{BUCKET}/o/{requests.utils.quote(existing.name, safe='')}"
+    path = f"/storage/v1/b/{BUCKET}/o/{quote(existing.name, safe='')}"
     other = emulator.url.replace("127.0.0.1", "localhost")
     for base in (emulator.url, other):
         document = requests.get(
@@ -212,7 +218,7 @@ def test_buckets_carry_the_projects_number_and_a_full_one_stays(gcs: storage.Cli
 
 
 def test_a_deletion_answers_204_with_nothing(emulator: Emulator, existing: storage.Blob) -> None:
-    path = f"{emulator.url}/storage/v1/b/{BUCKET}/o/{requests.utils.quote(existing.name, safe='')}"
+    path = f"{emulator.url}/storage/v1/b/{BUCKET}/o/{quote(existing.name, safe='')}"
     response = requests.delete(path, timeout=10)
     assert (response.status_code, response.content) == (204, b"")
 
@@ -227,7 +233,7 @@ def test_the_layout_of_a_bucket_is_flat(emulator: Emulator) -> None:
 def test_objects_answer_under_every_form_of_address(
     emulator: Emulator, existing: storage.Blob, prefix: str
 ) -> None:
-    name = requests.utils.quote(existing.name, safe="")
+    name = quote(existing.name, safe="")
     for path in (
         f"/storage/v1/b/{BUCKET}/o/{name}?alt=media",
         f"/download/storage/v1/b/{BUCKET}/o/{name}?alt=media",

@@ -9,14 +9,11 @@ from typing import Any
 from headway_emulator.engine.clock import Clock, nano_timestamp
 from headway_emulator.engine.executor import Line
 from headway_emulator.engine.store import LogEntry, Store
+from headway_emulator.filters import SEVERITIES
 
 JOB = "ml_job"
 SERVICE = "service"
 """The task name under which Vertex AI itself writes to a job's log."""
-SEVERITIES = frozenset(
-    ["DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"]
-)
-"""google.logging.type.LogSeverity."""
 
 
 class JobLog:

@@ -13,7 +13,7 @@ from headway_emulator import filters
 from headway_emulator.engine.clock import nano_timestamp, parse_timestamp
 from headway_emulator.engine.store import LogEntry, LogQuery
 from headway_emulator.errors import invalid
-from headway_emulator.filters import Comparison
+from headway_emulator.filters import Comparison, Condition
 from headway_emulator.rest import Call, Rule, Service
 from headway_emulator.schema import parse
 from headway_emulator.world import World
@@ -23,19 +23,13 @@ MOST = 1000
 LABEL_OF_KIND: Mapping[str, str] = {"ml_job": "job_id", "build": "build_id"}
 """The resource label that names the owner of a log."""
 OWNERS = {f"resource.labels.{label}": kind for kind, label in LABEL_OF_KIND.items()}
-SEVERITY_RANK = {
-    name: rank
-    for rank, name in enumerate(
-        ["DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"]
-    )
-}
 
 
 def service(world: World) -> Service:
     """One method: the others are refused by name."""
     logging = Logging(world)
     rules = [Rule("entries.list", "POST", "/v2/entries:list", logging.list)]
-    fidelity = "reading the logs of jobs and builds with comparisons joined by AND; no OR, NOT or functions"
+    fidelity = "reading the logs of jobs and builds by comparisons with AND, OR and NOT; no writing"
     return Service("logging", fidelity, rules)
 
 
@@ -59,7 +53,7 @@ class Logging:
         size = min(int(request.get("pageSize", 0)) or PAGE_SIZE, MOST)
         return self._page(query, rest, size)
 
-    def _page(self, query: LogQuery, rest: Sequence[Comparison], size: int) -> dict[str, Any]:
+    def _page(self, query: LogQuery, rest: Sequence[Condition], size: int) -> dict[str, Any]:
         """One entry more than asked for is looked at, to know whether a next page exists."""
         found: list[LogEntry] = []
         entries: list[dict[str, Any]] = []
@@ -67,7 +61,7 @@ class Logging:
             batch = self._world.store.logs(query, MOST)
             for entry in batch:
                 shown = self._entry(entry)
-                if all(_holds(comparison, shown) for comparison in rest):
+                if all(condition.holds(shown) for condition in rest):
                     found.append(entry)
                     entries.append(shown)
             if len(batch) < MOST:
@@ -97,32 +91,36 @@ class Logging:
         return {**shown, "jsonPayload": entry.payload}
 
 
-def _plan(comparisons: Sequence[Comparison]) -> tuple[LogQuery, list[Comparison]]:
-    """What the store can answer by index, and the comparisons that remain for each entry."""
+def _plan(conditions: Sequence[Condition]) -> tuple[LogQuery, list[Condition]]:
+    """What the store can answer by index, and the conditions that remain for each entry."""
     query = LogQuery()
-    rest = []
-    for comparison in comparisons:
-        if comparison.field == "timestamp":
-            value = _time(comparison.value)
-            rest.append(replace(comparison, value=value))
-            if comparison.operator in (">", ">="):
-                query = replace(query, since=max(query.since, value))
-            elif comparison.operator in ("<", "<="):
-                query = replace(query, until=min(query.until or value, value))
-        elif comparison.operator == "=" and comparison.field in OWNERS:
-            query = replace(query, kind=OWNERS[comparison.field], owner=comparison.value)
-        else:
-            rest.append(comparison)
+    rest: list[Condition] = []
+    for condition in map(_with_nine_digits, conditions):
+        if isinstance(condition, Comparison) and condition.operator == "=" and condition.field in OWNERS:
+            query = replace(query, kind=OWNERS[condition.field], owner=condition.value)
+            continue
+        rest.append(condition)
+        if not isinstance(condition, Comparison) or condition.field != "timestamp":
+            continue
+        if condition.operator in (">", ">="):
+            query = replace(query, since=max(query.since, condition.value))
+        elif condition.operator in ("<", "<="):
+            query = replace(query, until=min(query.until or condition.value, condition.value))
     return query, rest
 
 
-def _holds(comparison: Comparison, entry: Mapping[str, Any]) -> bool:
-    if comparison.field != "severity" or comparison.operator == ":":
-        return comparison.holds(entry)
-    if comparison.value.upper() not in SEVERITY_RANK:
-        raise invalid(f"Invalid filter: unknown severity {comparison.value}.")
-    have, want = SEVERITY_RANK[entry["severity"]], SEVERITY_RANK[comparison.value.upper()]
-    return filters.OPERATORS[comparison.operator](str(have), str(want))
+def _with_nine_digits(condition: Condition) -> Condition:
+    """Times in the form of the entries, so that they compare as text."""
+    match condition:
+        case Comparison(field="timestamp"):
+            return replace(condition, value=_time(condition.value))
+        case filters.Both(parts):
+            return filters.Both([_with_nine_digits(part) for part in parts])
+        case filters.Either(parts):
+            return filters.Either([_with_nine_digits(part) for part in parts])
+        case filters.Not(part):
+            return filters.Not(_with_nine_digits(part))
+    return condition
 
 
 def _descending(order: str) -> bool:

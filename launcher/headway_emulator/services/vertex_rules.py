@@ -28,7 +28,7 @@ MACHINE = re.compile(
     r"(a2|a3|a4|a4x|c2|c2d|c3|c3d|c4|e2|g2|g4|m1|m2|m3|n1|n2|n2d|n4)"
     r"-(standard|highmem|highcpu|highgpu|megagpu|ultragpu|megamem|ultramem)-\d+g?"
 )
-"""The families and classes of Compute Engine's names; which of them Vertex AI offers is not checked further."""
+"""Families and classes of Compute Engine's names; which of them Vertex AI offers is not checked further."""
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -1,0 +1,184 @@
+"""The pieces of a job's life that need neither engine nor server."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway_emulator.engine.clock import nano_timestamp, parse_timestamp, timestamp
+from headway_emulator.engine.docker_logs import FrameParser
+from headway_emulator.engine.executor import Line
+from headway_emulator.engine.job_logs import classify
+from headway_emulator.engine.replicas import replicas, task_name, tasks
+from headway_emulator.engine.store import LogEntry, LogQuery, Store
+from headway_emulator.settings import Settings
+
+STAMP = "2026-11-22T03:20:24.000000001Z"
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        project="headway-local",
+        project_number="123",
+        state=tmp_path,
+        executor="process",
+        storage_url="http://127.0.0.1:1",
+        public_url="http://10.0.0.1:80",
+        network="",
+        nonce="n",
+        grace_seconds=1.0,
+    )
+
+
+def frame(stream: int, text: str) -> bytes:
+    data = text.encode()
+    return struct.pack(">BxxxL", stream, len(data)) + data
+
+
+class TestFrames:
+    DATA = (
+        frame(1, f"{STAMP} out\n")
+        + frame(2, "2026-11-22T03:20:24.000000002Z err\r\n")
+        + frame(1, "2026-11-22T03:20:24.000000003Z long ")
+        + frame(1, "2026-11-22T03:20:24.000000003Z line\n")
+        + frame(1, "2026-11-22T03:20:24.000000004Z \n")
+        + frame(2, "2026-11-22T03:20:24.000000005Z no end")
+    )
+    LINES = (
+        ("stdout", "out"),
+        ("stderr", "err"),
+        ("stdout", "long line"),
+        ("stdout", ""),
+        ("stderr", "no end"),
+    )
+
+    @given(st.integers(min_value=1, max_value=len(DATA)))
+    def test_lines_are_the_same_however_the_stream_is_cut(self, size: int) -> None:
+        parser = FrameParser()
+        lines = []
+        for start in range(0, len(self.DATA), size):
+            lines += parser.feed(self.DATA[start : start + size])
+        lines += parser.finish()
+        assert tuple((line.stream, line.text) for line in lines) == self.LINES
+
+    def test_lines_that_were_read_before_are_left_out(self) -> None:
+        parser = FrameParser("2026-11-22T03:20:24.000000003Z")
+        lines = parser.feed(self.DATA) + parser.finish()
+        assert [line.text for line in lines] == ["", "no end"]
+
+
+class TestSeverity:
+    @pytest.mark.parametrize(
+        ("stream", "text", "severity", "payload"),
+        [
+            ("stdout", "plain", "INFO", {"message": "plain"}),
+            ("stderr", "plain", "ERROR", {"message": "plain"}),
+            ("stderr", '{"severity": "info", "message": "m"}', "INFO", {"message": "m"}),
+            ("stdout", '{"severity": "loud"}', "INFO", {"message": '{"severity": "loud"}'}),
+            ("stderr", '{"message": "m"}', "ERROR", {"message": '{"message": "m"}'}),
+            ("stdout", "{broken", "INFO", {"message": "{broken"}),
+        ],
+    )
+    def test_stderr_is_an_error_unless_the_line_says_otherwise(
+        self, stream: Any, text: str, severity: str, payload: dict[str, str]
+    ) -> None:
+        assert classify(Line(STAMP, stream, text)) == (severity, payload)
+
+
+class TestReplicas:
+    SPEC: dict[str, Any] = {  # noqa: RUF012 - read only
+        "workerPoolSpecs": [
+            {"replicaCount": "1", "containerSpec": {"imageUri": "i", "command": ["run"], "args": ["--x"]}},
+            {},
+            {"replicaCount": "2", "containerSpec": {"imageUri": "i"}},
+        ],
+        "baseOutputDirectory": {"outputUriPrefix": "gs://b/out/"},
+    }
+
+    def test_a_skipped_pool_has_no_replica(self) -> None:
+        assert [task_name(*at) for at in tasks(self.SPEC)] == [
+            "workerpool0-0",
+            "workerpool2-0",
+            "workerpool2-1",
+        ]
+
+    def test_each_replica_knows_the_cluster_and_its_own_place(self, tmp_path: Path) -> None:
+        addresses = {task_name(*at): f"host-{n}:2222" for n, at in enumerate(tasks(self.SPEC))}
+        first, _, last = replicas(settings(tmp_path), "9", "us-central1", self.SPEC, addresses)
+        cluster = json.loads(last.env["CLUSTER_SPEC"])
+        assert cluster["cluster"] == {
+            "workerpool0": ["host-0:2222"],
+            "workerpool2": ["host-1:2222", "host-2:2222"],
+        }
+        assert cluster["task"] == {"type": "workerpool2", "index": 1}
+        assert json.loads(last.env["TF_CONFIG"])["task"] == {"type": "ps", "index": 1}
+        assert (last.env["RANK"], last.env["WORLD_SIZE"], last.env["HOSTNAME"]) == ("2", "3", "host-2")
+        assert (first.command, first.args) == (("run",), ("--x",))
+        assert first.env["AIP_MODEL_DIR"] == "gs://b/out/model/"
+        assert first.env["GCE_METADATA_HOST"] == "10.0.0.1:80"
+
+
+class TestClock:
+    @given(st.integers(min_value=0, max_value=4 * 10**18))
+    def test_times_survive_being_written_and_read(self, moment: int) -> None:
+        assert parse_timestamp(nano_timestamp(moment)) == moment
+        assert parse_timestamp(timestamp(moment)) == moment // 1000 * 1000
+
+    @pytest.mark.parametrize(
+        "text", ["1970-01-01T00:00:01Z", "1970-01-01T01:00:01.0+01:00", "1970-01-01T00:00:01.000000000Z"]
+    )
+    def test_every_form_of_a_time_is_read(self, text: str) -> None:
+        assert parse_timestamp(text) == 1_000_000_000
+
+    @pytest.mark.parametrize("text", ["", "yesterday", "1970-01-01T00:00:01.5x"])
+    def test_what_is_no_time_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="Invalid isoformat string"):
+            parse_timestamp(text)
+
+
+class TestStore:
+    def entry(self, moment: int, text: str) -> LogEntry:
+        return LogEntry("ml_job", "1", "workerpool0-0", nano_timestamp(moment), "INFO", {"message": text})
+
+    def test_documents_and_logs_are_there_after_a_restart(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        store.put("job", "a/1", {"n": 1})
+        store.put("job", "a/2", {"n": 2})
+        store.put("job", "b/1", {"n": 3})
+        store.put("job", "a/1", {"n": 4})
+        store.add_logs([self.entry(2, "second"), self.entry(1, "first")])
+        store.close()
+        again = Store(tmp_path / "state.sqlite3")
+        assert [document["n"] for document in again.list("job", "a/")] == [2, 4]
+        assert [e.payload["message"] for e in again.logs(LogQuery(owner="1"), 10)] == ["first", "second"]
+        assert again.last_log_time("1", "workerpool0-0") == nano_timestamp(2)
+        assert again.delete("job", "b/1")
+        assert not again.delete("job", "b/1")
+        again.close()
+
+    def test_a_broken_transaction_writes_nothing(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+
+        def change() -> None:
+            with store.transaction():
+                store.put("job", "a", {})
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            change()
+        assert store.get("job", "a") is None
+        store.close()
+
+    def test_entries_of_one_moment_are_paged_without_loss(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        store.add_logs(self.entry(5, str(n)) for n in range(5))
+        first = store.logs(LogQuery(), 3)
+        rest = store.logs(LogQuery(after=(first[-1].timestamp, first[-1].seq)), 3)
+        assert [e.payload["message"] for e in (*first, *rest)] == ["0", "1", "2", "3", "4"]
+        store.close()

@@ -1,0 +1,110 @@
+"""Requests brought to one form by Google's published schemas."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headway_emulator.errors import ApiError
+from headway_emulator.schema import camel, parse, snake
+
+
+def job(body: Any) -> dict[str, Any]:
+    return parse("aiplatform", "v1", "CustomJob", body, "custom_job")
+
+
+def refused(body: Any) -> list[str]:
+    with pytest.raises(ApiError) as caught:
+        job(body)
+    assert caught.value.status == "INVALID_ARGUMENT"
+    return caught.value.message.splitlines()
+
+
+def test_every_violation_is_named_with_its_place() -> None:
+    body = {"nope": 1, "displayName": 2, "jobSpec": {"workerPoolSpecs": [{"replicaCount": "x"}, {"y": 1}]}}
+    assert refused(body) == [
+        "Invalid JSON payload received. Unknown name \"nope\" at 'custom_job': Cannot find field.",
+        "Invalid value at 'custom_job.display_name' (TYPE_STRING), 2",
+        "Invalid value at 'custom_job.job_spec.worker_pool_specs[0].replica_count' (TYPE_INT64), \"x\"",
+        "Invalid JSON payload received. Unknown name \"y\" at 'custom_job.job_spec.worker_pool_specs[1]': "
+        "Cannot find field.",
+    ]
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 7])
+def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
+    assert refused(body) == ["Invalid JSON payload received. Expected an object."]
+
+
+def test_a_message_where_a_list_of_them_is_due_is_a_list_of_one() -> None:
+    parsed = job({"jobSpec": {"workerPoolSpecs": {"replicaCount": 1}}})
+    assert parsed == {"jobSpec": {"workerPoolSpecs": [{"replicaCount": "1"}]}}
+
+
+@pytest.mark.parametrize("value", [1, "1", 1.0])
+def test_integers_may_be_written_in_three_ways(value: Any) -> None:
+    disk = {"diskSpec": {"bootDiskSizeGb": value}, "replicaCount": value}
+    parsed = job({"jobSpec": {"workerPoolSpecs": [disk]}})["jobSpec"]["workerPoolSpecs"][0]
+    assert parsed == {"diskSpec": {"bootDiskSizeGb": 1}, "replicaCount": "1"}
+
+
+@pytest.mark.parametrize("value", [1.5, "a", True, 1 << 31, -(1 << 31) - 1, float("inf"), {}, []])
+def test_what_is_no_32_bit_integer_is_refused(value: Any) -> None:
+    body = {"jobSpec": {"workerPoolSpecs": [{"diskSpec": {"bootDiskSizeGb": value}}]}}
+    assert "(TYPE_INT32)" in refused(body)[0]
+
+
+def test_null_is_the_same_as_absent() -> None:
+    assert job({"displayName": None, "labels": {"a": "b"}}) == {"labels": {"a": "b"}}
+
+
+def test_the_values_of_a_map_are_checked() -> None:
+    assert refused({"labels": {"a": 1}}) == ["Invalid value at 'custom_job.labels[\"a\"]' (TYPE_STRING), 1"]
+    assert refused({"labels": []}) == ["Invalid value at 'custom_job.labels' (TYPE_MESSAGE), []"]
+
+
+def test_output_only_fields_are_dropped() -> None:
+    assert job({"name": "x", "state": "JOB_STATE_FAILED", "error": {}, "displayName": "a"}) == {
+        "displayName": "a"
+    }
+
+
+def test_the_beta_version_has_its_own_schema() -> None:
+    body = {"displayName": "a", "jobSpec": {"scheduling": {"strategy": 4}}}
+    parsed = parse("aiplatform", "v1beta1", "CustomJob", body, "custom_job")
+    assert parsed["jobSpec"]["scheduling"]["strategy"] == "SPOT"
+
+
+def test_bytes_must_be_base64() -> None:
+    with pytest.raises(ApiError, match="TYPE_BYTES"):
+        parse("secretmanager", "v1", "AddSecretVersionRequest", {"payload": {"data": "?"}}, "")
+
+
+@given(st.from_regex(r"[a-z]+(_[a-z]+)*", fullmatch=True))
+def test_field_names_go_to_camel_case_and_back(name: str) -> None:
+    assert snake(camel(name)) == name
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["displayName", "job_spec", "workerPoolSpecs", "labels", "scheduling", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_no_body_whatever_breaks_the_reader(body: Any) -> None:
+    """It is read, or refused with a reason; never an error of the emulator itself."""
+    with contextlib.suppress(ApiError):
+        job(body)
