@@ -72,7 +72,6 @@ def test_the_quickstart_does_what_it_says(launch: Launcher, project: Path) -> No
     assert "succeeded" in submitted
     assert "loss" in submitted
     first = next(line.split()[-1] for line in submitted.splitlines() if line.startswith("run "))
-    assert f"run       {first}"[:3] in again
     assert first in again
     assert "succeeded" in driven
     assert "model/model.ckpt" in driven
@@ -91,7 +90,10 @@ def test_google_s_own_tools_see_the_local_stack_as_its_page_says(launch: Launche
         assert "gs://headway-local/headway/runs/" in gcloud[0]
 
 
-@pytest.mark.docker
-def test_the_kit_gives_a_trainer_outside_of_a_run_too(launch: Launcher, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_kit_gives_a_trainer_outside_of_a_run_too(tmp_path: Path) -> None:
     (snippet,) = of("training-code.md")
-    run(snippet, tmp_path, launch)
+    (tmp_path / "with_kit.py").write_text(snippet.text, encoding="utf-8")
+    words = [sys.executable, "with_kit.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
