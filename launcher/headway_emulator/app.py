@@ -66,7 +66,7 @@ def build(world: World) -> Starlette:
         yield
         await front.close()
 
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: _broken})
 
 
 def _front_page(world: World, fidelity: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
@@ -84,6 +84,12 @@ def _front_page(world: World, fidelity: dict[str, str]) -> Callable[[Request], A
         return JSONResponse(document, headers={"Metadata-Flavor": "Google"})
 
     return page
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    """A mistake of the emulator's own: the client gets Google's 500, the traceback goes to the log."""
+    text = f"Internal error encountered. (The emulator failed: {type(error).__name__}: {error})"
+    return error_response(ApiError("INTERNAL", text))
 
 
 def _not_emulated(services: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:

@@ -201,6 +201,14 @@ def test_a_command_that_does_not_exist_fails_the_job_with_its_name(jobs: JobServ
     assert "no-such-program did not start" in job.error.message
 
 
+def test_many_jobs_at_once_each_get_their_own_log(jobs: JobServiceClient, emulator: Emulator) -> None:
+    wanted = [custom_job(f"for _ in range(20): print('job {n}')") for n in range(8)]
+    names = [jobs.create_custom_job(parent=PARENT, custom_job=job).name for job in wanted]
+    for number, name in enumerate(names):
+        assert finished(jobs, name).state == JobState.JOB_STATE_SUCCEEDED
+        assert messages(emulator, name) == [f"job {number}"] * 20
+
+
 def test_jobs_are_found_by_label_state_and_name_and_paged_newest_first(jobs: JobServiceClient) -> None:
     names = []
     for number in range(3):

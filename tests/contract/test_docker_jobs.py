@@ -122,6 +122,18 @@ def test_a_missing_image_fails_the_job_with_its_name(docker_jobs: JobServiceClie
     assert not job.start_time
 
 
+def test_a_command_that_is_not_in_the_image_fails_the_job_with_its_name(
+    docker_jobs: JobServiceClient, base_image: str
+) -> None:
+    wanted = custom_job("", image=base_image)
+    wanted["job_spec"]["worker_pool_specs"][0]["container_spec"]["command"] = ["no-such-program"]
+    created = docker_jobs.create_custom_job(parent=PARENT, custom_job=wanted)
+    job = finished(docker_jobs, created.name)
+    assert job.state == JobState.JOB_STATE_FAILED
+    assert "no-such-program" in job.error.message
+    assert containers(job.name) == []
+
+
 def test_asking_for_a_gpu_is_answered_in_the_log(
     docker_jobs: JobServiceClient, docker_emulator: Emulator, base_image: str
 ) -> None:

@@ -153,6 +153,23 @@ def test_compose_and_rewrite_obey_preconditions(existing: storage.Blob) -> None:
     bucket.blob(f"{existing.name}.copy").rewrite(existing, if_generation_match=0)
 
 
+def test_a_rewrite_obeys_conditions_on_its_source(existing: storage.Blob) -> None:
+    copy = existing.bucket.blob(f"{existing.name}.copy")
+    with pytest.raises(exceptions.PreconditionFailed):
+        copy.rewrite(existing, if_source_generation_match=STALE)
+    assert not copy.exists()
+    copy.rewrite(existing, if_source_generation_match=existing.generation)
+    assert content(copy) == b"one"
+
+
+def test_a_stale_metageneration_keeps_a_bucket(gcs: storage.Client) -> None:
+    made = gcs.create_bucket("contract-conditions")
+    with pytest.raises(exceptions.PreconditionFailed):
+        made.reload(if_metageneration_match=STALE)
+    made.reload(if_metageneration_match=made.metageneration)
+    made.delete()
+
+
 def test_a_patch_with_a_stale_generation_changes_nothing(existing: storage.Blob) -> None:
     existing.metadata = {"k": "v"}
     with pytest.raises(exceptions.PreconditionFailed):

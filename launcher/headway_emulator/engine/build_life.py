@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from headway_emulator.engine.store import Document, Store
 KIND = "build"
 FINAL = frozenset(["SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"])
 STOP_SECONDS = 10
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""The classic builder paints a step's stderr red even where nobody looks at a terminal."""
 
 
 class Ended(Exception):
@@ -158,7 +161,8 @@ class BuildLife(threading.Thread):
                 _stop(group, command)
             with group.stdout as stream:
                 for raw in stream:
-                    self._tell([raw.rstrip(b"\r\n").decode(errors="replace")], prefix)
+                    text = raw.rstrip(b"\r\n").decode(errors="replace")
+                    self._tell([COLOUR.sub("", text)], prefix)
             return group.wait()
         finally:
             if alarm is not None:

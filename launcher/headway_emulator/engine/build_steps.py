@@ -94,6 +94,8 @@ class EngineSteps:
         args = [_on_host(word, step) for word in step.args]
         if args[:1] == ["push"]:
             return ["Kept on the local engine, which is the registry here: " + " ".join(args[1:])]
+        if args[:1] == ["build"]:
+            args.insert(1, "--force-rm")  # or a failed step's container stays on the user's engine
         words = [docker, *_host_network(args)]
         if script := _script(step):
             words = [str(script)]

@@ -98,7 +98,8 @@ def end_strays(store: Store) -> int:
     for note in store.list(KIND):
         pid = int(note["pid"])
         if psutil.pid_exists(pid) and _born(pid) == note["create_time"]:
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
             ended += 1
         store.delete(KIND, str(pid))
     return ended

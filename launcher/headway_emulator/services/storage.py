@@ -18,14 +18,27 @@ from starlette.types import Receive, Scope, Send
 
 from headway_emulator.errors import ApiError, unimplemented
 from headway_emulator.rest import error_response
-from headway_emulator.services.storage_conditions import ObjectLocks, Refusal, conditions, refusal
-from headway_emulator.services.storage_paths import JSON_API, PRECONDITIONS, Target, target
+from headway_emulator.services.storage_conditions import (
+    ObjectLocks,
+    Refusal,
+    conditions,
+    refusal,
+    source_conditions,
+)
+from headway_emulator.services.storage_paths import (
+    JSON_API,
+    PRECONDITIONS,
+    SOURCE_PRECONDITIONS,
+    Target,
+    target,
+)
 from headway_emulator.services.storage_uploads import final_chunk, multipart_name
 from headway_emulator.services.storage_upstream import Reply, Upstream, UpstreamError
 
 FIDELITY = (
     "fake-gcs-server on the file system, with preconditions on objects enforced; "
-    "no versioning, IAM, lifecycle, holds or XML multipart uploads"
+    "no versioning, IAM, lifecycle, holds or XML multipart uploads; declared checksums are not compared, "
+    "and a patch leaves metageneration at 1"
 )
 REMEMBERED = 1000
 """Finished resumable uploads whose answer is kept, for a client that asks again."""
@@ -45,7 +58,8 @@ class Exchange:
 
     def forwarded_query(self) -> dict[str, str]:
         """Without what was enforced here."""
-        return {name: value for name, value in self.query.items() if name not in PRECONDITIONS}
+        enforced = (*PRECONDITIONS, *SOURCE_PRECONDITIONS)
+        return {name: value for name, value in self.query.items() if name not in enforced}
 
     async def drain(self) -> None:
         """Read and drop the body, so that a client in the middle of sending it gets to read the answer."""
@@ -90,6 +104,10 @@ class StorageFront:
             return await self._read(exchange)
         if kind in ("object", "upload", "compose", "rewrite"):
             return await self._change(exchange)
+        if kind == "bucket" and exchange.conditions:
+            current = await self._document(_bucket_path(exchange.target.bucket))
+            if (refused := refusal(exchange.conditions, current, reading=method == "GET")) is not None:
+                return _refused(refused)
         reply = await self._forward(exchange)
         if kind == "bucket" and method == "DELETE" and reply.status == 412:
             return _error(409, "The bucket you tried to delete is not empty.", "conflict")
@@ -112,7 +130,7 @@ class StorageFront:
             current = await self._metadata(wanted.bucket, wanted.name)
             refused = refusal(exchange.conditions, current, reading=True) if current is not None else None
             if refused is not None:
-                return Response(status_code=304) if refused.status == 304 else _refused(refused)
+                return _refused(refused)
         if wanted.kind == "media":
             query = exchange.forwarded_query()
             return await self._upstream.stream(exchange.method, wanted.path, query, exchange.request.headers)
@@ -137,6 +155,11 @@ class StorageFront:
 
     async def _check(self, exchange: Exchange, name: str) -> Response | None:
         """The refusal, or None: also of a delete or patch that names a generation which is gone."""
+        if (source := exchange.target.source) is not None:
+            wanted = source_conditions(exchange.query)
+            refused = refusal(wanted, await self._metadata(*source), reading=False) if wanted else None
+            if refused is not None:
+                return _refused(refused)
         generation = exchange.query.get("generation") if exchange.target.kind == "object" else None
         if not exchange.conditions and not generation:
             return None
@@ -181,7 +204,7 @@ class StorageFront:
 
     async def _layout(self, bucket: str) -> Response:
         """The server has no storageLayout, which gcloud and gcsfs ask for first."""
-        reply = await self._upstream.ask("GET", f"{JSON_API}{quote(bucket, safe='')}", {})
+        reply = await self._upstream.ask("GET", _bucket_path(bucket), {})
         if reply.status != 200:
             return reply.response("/")
         found = json.loads(reply.body)
@@ -195,7 +218,10 @@ class StorageFront:
         return JSONResponse(layout)
 
     async def _metadata(self, bucket: str, name: str) -> Mapping[str, Any] | None:
-        path = f"{JSON_API}{quote(bucket, safe='')}/o/{quote(name, safe='')}"
+        return await self._document(f"{_bucket_path(bucket)}/o/{quote(name, safe='')}")
+
+    async def _document(self, path: str) -> Mapping[str, Any] | None:
+        """The metadata of a bucket or object, None where there is none."""
         reply = await self._upstream.ask("GET", path, {})
         if reply.status != 200:
             return None
@@ -211,7 +237,13 @@ async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
             yield chunk
 
 
+def _bucket_path(bucket: str) -> str:
+    return f"{JSON_API}{quote(bucket, safe='')}"
+
+
 def _refused(refused: Refusal) -> Response:
+    if refused.status == 304:
+        return Response(status_code=304)
     return JSONResponse(refused.body(), status_code=refused.status)
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from headway_emulator.services.storage_paths import PRECONDITIONS
+from headway_emulator.services.storage_paths import PRECONDITIONS, SOURCE_PRECONDITIONS
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Refusal:
 def conditions(query: Mapping[str, str]) -> dict[str, str]:
     """Those of a request's query that concern its object."""
     return {name: query[name] for name in PRECONDITIONS if name in query}
+
+
+def source_conditions(query: Mapping[str, str]) -> dict[str, str]:
+    """Those of a rewrite's query that concern what it copies, under their plain names."""
+    return {plain: query[name] for name, plain in SOURCE_PRECONDITIONS.items() if name in query}
 
 
 def refusal(wanted: Mapping[str, str], current: Mapping[str, Any] | None, *, reading: bool) -> Refusal | None:

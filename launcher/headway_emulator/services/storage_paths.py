@@ -19,6 +19,8 @@ PRECONDITIONS = (
     "ifMetagenerationMatch",
     "ifMetagenerationNotMatch",
 )
+SOURCE_PRECONDITIONS = {name.replace("if", "ifSource"): name for name in PRECONDITIONS}
+"""The names by which a rewrite makes conditions on what it copies, and the plain ones."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Target:
     """What replaces the request's query, where the path was translated."""
     method: str = ""
     """What replaces the request's method, likewise."""
+    source: tuple[str, str] | None = None
+    """Bucket and name of what a rewrite copies."""
 
 
 def target(method: str, raw_path: str, query: Mapping[str, str]) -> Target:
@@ -73,8 +77,9 @@ def _json(path: str, query: Mapping[str, str]) -> Target:
             return Target("bucket", path, bucket)
         case ["storageLayout"]:
             return Target("layout", path, bucket)
-        case ["o", _, "rewriteTo" | "copyTo", "b", other, "o", name]:
-            return Target("rewrite", path, unquote(other), unquote(name))
+        case ["o", origin, "rewriteTo" | "copyTo", "b", other, "o", name]:
+            source = (bucket, unquote(origin))
+            return Target("rewrite", path, unquote(other), unquote(name), source=source)
         case ["o", name, "compose"]:
             return Target("compose", path, bucket, unquote(name))
         case ["o", name] if name:

@@ -72,7 +72,7 @@ class TestSteps:
         plan = self.engine(tmp_path, monkeypatch).plan(step)
         assert isinstance(plan, Command)
         workspace = tmp_path / "workspace"
-        assert plan.words == [str(tmp_path / "docker"), "build", "-f", f"{workspace}/D", "."]
+        assert plan.words == [str(tmp_path / "docker"), "build", "--force-rm", "-f", f"{workspace}/D", "."]
         assert plan.folder == workspace / "sub"
         assert (plan.env["DOCKER_BUILDKIT"], plan.env["A"]) == ("0", "1")
 
@@ -92,7 +92,7 @@ class TestSteps:
         step = self.step(tmp_path, args=["build", "--network", "cloudbuild", "."])
         plan = self.engine(tmp_path, monkeypatch).plan(step)
         assert isinstance(plan, Command)
-        assert plan.words[1:] == ["build", "--network", "default", "."]
+        assert plan.words[1:] == ["build", "--force-rm", "--network", "default", "."]
 
     def test_a_push_stays_on_the_engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.engine(tmp_path, monkeypatch).plan(self.step(tmp_path, args=["push", "x:1"]))
