@@ -44,11 +44,12 @@ class Launcher:
             stdin=subprocess.DEVNULL,
         )
 
-    def json(self, *words: str, cwd: Path | None = None, code: int = 0) -> Any:
+    def json(self, *words: str, cwd: Path | None = None, code: int = 0) -> dict[str, Any]:
         """The document that a command prints with --json; its exit code must be `code`."""
         done = self(*words, "--json", cwd=cwd)
         assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
 
     def start(self, *words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
         """The command as a process of its own group, so that a test can press Ctrl-C on it."""
