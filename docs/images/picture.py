@@ -12,13 +12,12 @@ import re
 import sys
 from pathlib import Path
 
-LINES, COLUMNS = 26, 120
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-HJKSTfhlsu]|\x1b\][^\x07]*\x07")
-"""Cursor movements and the like; colours (…m) are kept."""
+LINES, COLUMNS = 25, 120
+_TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b\][^\x07]*\x07|([\r\n])|([^\x1b\r\n]+)")
 
 
-def shown(command: list[str]) -> list[str]:
-    """The lines that a command leaves on a terminal; of a line that was overwritten, its last state."""
+def run(command: list[str]) -> str:
+    """What a command writes to its terminal; a command that fails ends this one too."""
     heard = bytearray()
 
     def read(descriptor: int) -> bytes:
@@ -29,8 +28,30 @@ def shown(command: list[str]) -> list[str]:
     os.environ.update(COLUMNS=str(COLUMNS), TERM="xterm-256color")
     if code := os.waitstatus_to_exitcode(pty.spawn(command, read)):
         sys.exit(code)
-    text = _CONTROL.sub("", heard.decode(errors="replace")).replace("\r\n", "\n")
-    return [line.rpartition("\r")[2] for line in text.rstrip().split("\n")]
+    return heard.decode(errors="replace")
+
+
+def shown(text: str) -> list[str]:
+    """The lines that are left on the screen, with their colours. A line that is written anew is replaced."""
+    lines, row, anew = [""], 0, False
+    for match in _TOKEN.finditer(text):
+        number, letter, move, plain = match.groups()
+        if move == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+            anew = True
+        elif move == "\r":
+            anew = True
+        elif letter == "A":
+            row = max(0, row - int(number or 1))
+        elif letter == "K":
+            lines[row] = ""
+        elif letter == "m" or plain:
+            lines[row] = ("" if anew else lines[row]) + match[0]
+            anew = False
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def draw(lines: list[str], title: str, target: Path) -> None:
@@ -46,4 +67,4 @@ def draw(lines: list[str], title: str, target: Path) -> None:
 
 if __name__ == "__main__":
     target, title, *command = sys.argv[1:]
-    draw(shown(command), title, Path(target))
+    draw(shown(run(command)), title, Path(target))
