@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
+from pathlib import Path
+from typing import IO
 
 from headway_emulator.engine.build_steps import EngineSteps, NotedSteps, StepRunner
 from headway_emulator.engine.builds import Builds
@@ -18,14 +21,15 @@ from headway_emulator.settings import Settings
 from headway_emulator.world import World
 
 
-class EngineMissing(Exception):
-    """No Docker engine answers."""
+class Unusable(Exception):
+    """No Docker engine answers, or another emulator holds the state."""
 
 
 def open_world(settings: Settings) -> World:
     """Everything, with the unfinished work of the emulator before this one picked up."""
     clock = SystemClock()
     settings.state.mkdir(parents=True, exist_ok=True)
+    lock = _lock(settings.state)
     store = Store(settings.state / "state.sqlite3")
     end_strays(store)
     executor, runner = _engines(settings, store, clock)
@@ -34,7 +38,7 @@ def open_world(settings: Settings) -> World:
     builds = Builds(settings, store, clock, objects, runner)
     builds.recover()
     jobs.recover()
-    return World(settings, store, clock, jobs, builds, runner.images)
+    return World(settings, store, clock, jobs, builds, runner.images, lock)
 
 
 def close(world: World) -> None:
@@ -42,6 +46,19 @@ def close(world: World) -> None:
     world.builds.close()
     world.jobs.close()
     world.store.close()
+    world.lock.close()
+
+
+def _lock(state: Path) -> IO[str]:
+    """Held until the file is closed or the process ends, however it ends."""
+    file = (state / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        text = f"Another emulator runs on the state folder {state}. Stop it, or give another --state."
+        raise Unusable(text) from error
+    return file
 
 
 def _engines(settings: Settings, store: Store, clock: SystemClock) -> tuple[Executor, StepRunner]:
@@ -54,7 +71,7 @@ def _engines(settings: Settings, store: Store, clock: SystemClock) -> tuple[Exec
     try:
         executor = DockerExecutor(settings.network, _identity(store))
     except DockerException as error:
-        raise EngineMissing(
+        raise Unusable(
             f"No Docker engine answers ({error}). Start one, or use --executor process."
         ) from error
     return executor, EngineSteps(executor, settings.network)

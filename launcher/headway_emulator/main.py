@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(settings: Settings, sockets: list[socket.socket], port_file: Path | None) -> None:
     from headway_emulator import app
-    from headway_emulator.assembly import EngineMissing, close, open_world
+    from headway_emulator.assembly import Unusable, close, open_world
 
     try:
         world = open_world(settings)
-    except EngineMissing as error:
+    except Unusable as error:
         sys.exit(_failed(str(error)))
     except OSError as error:
         sys.exit(_failed(f"The state folder {settings.state} cannot be used: {error}."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import IO
 
 from headway_emulator.engine.builds import Builds
 from headway_emulator.engine.clock import Clock
@@ -23,6 +24,8 @@ class World:
     jobs: Jobs
     builds: Builds
     images: Images
+    lock: IO[str]
+    """Keeps a second emulator from the same state."""
 
     def location(self, project: str, location: str) -> str:
         """The parent as Vertex AI spells it in names: with the project's number."""
