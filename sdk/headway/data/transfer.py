@@ -247,10 +247,13 @@ def _attempts(call: Callable[[], T]) -> T:
 
 
 def _parallel(call: Callable[[T], R], items: Iterable[T], jobs: int) -> list[R]:
-    """Results in order; the first error ends it, and what has not begun is left."""
-    with ThreadPoolExecutor(jobs, thread_name_prefix="pull") as pool:
+    """Results in order; the first error, or a signal, ends it, and what has not begun is left."""
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
+    try:
         futures = [pool.submit(call, item) for item in items]
-        _, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        return [future.result() for future in futures if not future.cancelled()]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ BEAT_S = 2.0
 CHANGE_S = 0.5
 """A change is written this soon; Cloud Storage takes one write a second of one object."""
 FINAL_WAIT_S = 10.0
+LAST_PAUSES_S = (0.5, 2.0, 0.0)
 
 
 class Heartbeat:
@@ -48,7 +50,7 @@ class Heartbeat:
         self._changed.set()
         if self._store is not None:
             self._thread.join(FINAL_WAIT_S)
-            self._write()
+            self._write_last()
 
     @property
     def status(self) -> RunStatus:
@@ -97,9 +99,17 @@ class Heartbeat:
             self._over.wait(CHANGE_S)
             self._changed.wait(BEAT_S - CHANGE_S)
 
-    def _write(self) -> None:
+    def _write_last(self) -> None:
+        # the laptop reads the run's end from it: worth more than one attempt
+        for pause in LAST_PAUSES_S:
+            if self._write():
+                return
+            time.sleep(pause)
+
+    def _write(self) -> bool:
+        """Whether it was written."""
         if self._store is None:
-            return
+            return False
         self._read_spool()
         with self._lock:
             self._status = self._status.model_copy(update={"updated": datetime.now(UTC)})
@@ -111,5 +121,6 @@ class Heartbeat:
             if not self._failed:
                 warn(f"the status cannot be written: {error.message}")
             self._failed = True
-        else:
-            self._failed = False
+            return False
+        self._failed = False
+        return True

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,27 @@ def test_training_that_ignores_sigterm_is_killed_with_all_its_processes(
     while _lives(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _lives(child)
+
+
+def test_a_signal_before_training_ends_the_run_at_once(
+    world: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = put_folder(world.store, "data", {str(number): "x" * number for number in range(50)})
+    stream = world.store.stream
+
+    def slow(name: str) -> Iterator[bytes]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        return stream(name)
+
+    monkeypatch.setattr(world.store, "stream", slow)
+    world.submit({"train.py": "open('trained', 'w')"}, data=[pin])
+    started = time.monotonic()
+    assert job.run(world.container()) == 143
+    assert time.monotonic() - started < 5
+    assert "stopped by SIGTERM before training began" in capfd.readouterr().err
+    assert world.status.phase == "done"
+    assert not (world.folders.code / "trained").exists()
 
 
 def _lives(pid: int) -> bool:
