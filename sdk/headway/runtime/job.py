@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from headway.cloud.storage import split_uri
@@ -22,6 +22,7 @@ from headway.runtime.status import Heartbeat
 from headway.runtime.store import Store, Stores
 from headway.runtime.supervise import Supervision
 from headway.spec.layout import PLAN_VARIABLE, ContainerLayout
+from headway.spec.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Container:
 
     variables: Mapping[str, str]
     stores: Stores
-    secret: Callable[[str], str]
+    secret: Callable[[Plan, str], str]
     folders: ContainerLayout
 
 
@@ -49,7 +50,9 @@ def main() -> int:
     container = Container(
         variables=dict(os.environ),
         stores=stores,
-        secret=lambda reference: access(session, reference),
+        secret=lambda plan, reference: access(
+            Session(plan.project, plan.regions[0], endpoints=plan.endpoints), reference
+        ),
         folders=ContainerLayout(Path.home() / "run"),
     )
     code = run(container)
@@ -94,7 +97,7 @@ def _steps(container: Container, uri: str, cluster: Cluster, heartbeat: Heartbea
     fetch.data(plan, stores, folders.code)
     targets = Targets.of(plan, container.variables)
     resumed = fetch.checkpoints(targets.checkpoints, stores, folders.checkpoints)
-    secrets = fetch.secrets(plan, container.secret)
+    secrets = fetch.secrets(plan, partial(container.secret, plan))
     for folder in (folders.outputs, folders.model, folders.spool):
         folder.mkdir(parents=True, exist_ok=True)
     variables = environment(container.variables, plan, secrets, cluster, folders, resumed)

@@ -91,6 +91,7 @@ class Plan(_Value):
     project: str
     bucket: str
     service_account: str | None
+    endpoints: dict[str, str] = {}
     config: dict[str, Any]
 
     @property
@@ -168,6 +169,7 @@ def make_plan(
         project=place.project,
         bucket=place.bucket,
         service_account=place.service_account,
+        endpoints=place.endpoints,
         config=config,
     )
 

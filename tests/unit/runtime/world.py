@@ -173,7 +173,7 @@ class World:
             "AIP_MODEL_DIR": f"gs://{BUCKET}/headway/runs/{RUN}/model/",
             **variables,
         }
-        return Container(platform, lambda _: self.store, self.secrets.__getitem__, self.folders)
+        return Container(platform, lambda _: self.store, lambda _, name: self.secrets[name], self.folders)
 
     @property
     def status(self) -> RunStatus:
