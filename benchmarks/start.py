@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -66,9 +64,7 @@ def on_terminal(words: Sequence[str]) -> float:
     reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
     reader.start()
     try:
-        began = time.perf_counter()
-        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, timeout=60, check=True)
-        return time.perf_counter() - began
+        return wall(words, out=theirs)
     finally:
         os.close(theirs)
         reader.join(5)
