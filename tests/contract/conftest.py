@@ -65,6 +65,21 @@ def docker_emulator(
     assert "Traceback" not in made.log, made.log
 
 
+@pytest.fixture
+def mortal(
+    storage_server: StorageServer,
+    job_network: tuple[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Emulator]:
+    """An emulator that a test may kill."""
+    network, gateway = job_network
+    state = tmp_path_factory.mktemp("mortal") / "state"
+    made = Emulator(state, storage_server.url, executor="docker", hosts=(gateway,), network=network)
+    made.start()
+    yield made
+    made.stop()
+
+
 @pytest.fixture(scope="session")
 def base_image() -> str:
     """An image with python3 that the engine has already."""

@@ -227,7 +227,7 @@ class TestOnAnEngine:
     def test_a_failing_dockerfile_ends_the_log_with_what_failed(
         self, docker_emulator: Emulator, base_image: str, name: str
     ) -> None:
-        dockerfile = f"FROM {base_image}\nRUN echo looking; echo 'no such package' >&2; exit 4\n"
+        dockerfile = f"FROM {base_image}\nRUN echo looking; sleep 0.3; echo 'no such package' >&2; exit 4\n"
         done = build(
             docker_emulator,
             source=source(docker_emulator, Dockerfile=dockerfile),
@@ -271,6 +271,19 @@ class TestOnAnEngine:
         cancelled = build_client(docker_emulator).cancel_build(project_id=PROJECT, id=build_id)
         assert cancelled.status == Build.Status.CANCELLED
         assert time.monotonic() - started < 15
+        words = ["docker", "ps", "-aq", "--filter", f"name=headway-build-{build_id}"]
+        assert subprocess.run(words, capture_output=True, check=True, timeout=30).stdout == b""
+
+    def test_a_build_cut_off_by_a_crash_is_ended_with_its_container(
+        self, mortal: Emulator, base_image: str
+    ) -> None:
+        build_id = start(mortal, steps=[{"name": base_image, "script": "echo begun; sleep 120"}])
+        until(lambda: "begun" in log(mortal, build_id), seconds=10)
+        mortal.kill()
+        mortal.start()
+        cut = ended(mortal, build_id, seconds=5)
+        assert cut.status == Build.Status.INTERNAL_ERROR
+        assert "Submit it again" in cut.status_detail
         words = ["docker", "ps", "-aq", "--filter", f"name=headway-build-{build_id}"]
         assert subprocess.run(words, capture_output=True, check=True, timeout=30).stdout == b""
 

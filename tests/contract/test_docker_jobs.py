@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient, JobState
 
 from tests.contract.conftest import custom_job, job_client, log_lines, messages
-from tests.contract.servers import PARENT, Emulator, StorageServer, until
+from tests.contract.servers import PARENT, Emulator, until
 from tests.contract.test_custom_jobs import finished, running
 
 pytestmark = pytest.mark.docker
@@ -147,21 +146,6 @@ def test_asking_for_a_gpu_is_answered_in_the_log(
     assert job.state == JobState.JOB_STATE_SUCCEEDED
     said = messages(docker_emulator, job.name, task="service")
     assert said == ["No GPU is attached: this emulator has none. Asked for: 1 x NVIDIA_TESLA_A100."]
-
-
-@pytest.fixture
-def mortal(
-    storage_server: StorageServer,
-    job_network: tuple[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Emulator]:
-    """An emulator that a test may kill."""
-    network, gateway = job_network
-    state = tmp_path_factory.mktemp("mortal") / "state"
-    made = Emulator(state, storage_server.url, executor="docker", hosts=(gateway,), network=network)
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_running_container_is_followed_again_after_a_crash(mortal: Emulator, base_image: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from headway_emulator.engine.images import Images, NotedImages
 
 DOCKER_BUILDER = "gcr.io/cloud-builders/docker"
 WORKSPACE = "/workspace"
+LABEL = "headway-emulator.build"
+SWEEP_SECONDS = 30
 INHERITED = (
     "PATH",
     "DOCKER_HOST",
@@ -73,6 +76,9 @@ class StepRunner(Protocol):
     def plan(self, step: Step) -> Command | list[str]:
         """A command, or the lines to log for a step that needs none; StepError where it cannot be run."""
 
+    def sweep(self, build: str) -> None:
+        """Remove what a build left running when its emulator was killed."""
+
 
 class EngineSteps:
     """On a Docker engine."""
@@ -88,6 +94,17 @@ class EngineSteps:
         if step.is_docker:
             return self._builder(step, docker)
         return self._container(step, docker)
+
+    def sweep(self, build: str) -> None:
+        docker = shutil.which("docker")
+        if docker is None:
+            return
+        listing = [docker, "ps", "-aq", "--filter", f"label={LABEL}={build}"]
+        found = subprocess.run(listing, capture_output=True, text=True, timeout=SWEEP_SECONDS, check=False)
+        if names := found.stdout.split():
+            subprocess.run(
+                [docker, "rm", "-f", *names], capture_output=True, timeout=SWEEP_SECONDS, check=False
+            )
 
     def _builder(self, step: Step, docker: str) -> Command | list[str]:
         """The docker builder is the host's own client on the host's engine, inside the build's workspace."""
@@ -108,7 +125,7 @@ class EngineSteps:
         name = f"headway-build-{step.build}-{step.index}"
         script = _script(step)
         entrypoint = f"/builder/{script.name}" if script else step.spec.get("entrypoint")
-        words = [docker, "run", "--rm", "--name", name]
+        words = [docker, "run", "--rm", "--name", name, "--label", f"{LABEL}={step.build}"]
         words += ["-v", f"{step.workspace}:{WORKSPACE}", "-v", f"{step.folder / 'home'}:/builder/home"]
         if script:
             words += ["-v", f"{script}:/builder/{script.name}:ro"]
@@ -127,6 +144,9 @@ class NotedSteps:
     def __init__(self, images: NotedImages) -> None:
         self.images: Images = images
         self._notes = images
+
+    def sweep(self, build: str) -> None:
+        """Nothing was started."""
 
     def plan(self, step: Step) -> Command | list[str]:
         if not step.is_docker or step.spec.get("entrypoint") or step.spec.get("script"):

@@ -97,6 +97,7 @@ class Builds:
         """A build cannot be picked up again: the command that ran it is gone."""
         for build in self._store.list(KIND):
             if build["status"] not in FINAL:
+                self._runner.sweep(build["id"])
                 ended = {
                     "status": "INTERNAL_ERROR",
                     "statusDetail": "The emulator stopped while the build was running. Submit it again.",

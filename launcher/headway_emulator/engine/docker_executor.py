@@ -12,7 +12,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from headway_emulator.engine.docker_logs import follow
+from headway_emulator.engine.docker_logs import read
 from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Replica
 
 LABEL = "headway-emulator"
@@ -142,10 +142,13 @@ class ContainerHandle:
         self._container = container
         self._task = task
         self._events = events
+        self._since = ""
 
     def follow(self, since: str) -> None:
+        """Hand over the lines after `since` and then the exit, from a thread."""
+        self._since = since
         name = f"logs-{self._container[:12]}"
-        threading.Thread(target=self._pump, args=(since,), name=name, daemon=True).start()
+        threading.Thread(target=self._pump, name=name, daemon=True).start()
 
     def terminate(self) -> None:
         self._signal("SIGTERM")
@@ -162,24 +165,30 @@ class ContainerHandle:
         except (DockerException, RequestException):
             return  # it has ended already; its exit is reported by the thread that follows it
 
-    def _pump(self, since: str) -> None:
+    def _pump(self) -> None:
         """Hand over every line, then the exit code; a broken stream is opened again where it stopped."""
         failures = 0
         while failures < LOG_RETRIES:
+            before = self._since
             try:
-                for lines in follow(self._client.api, self._container, since):
-                    self._events.lines(self._task, lines)
-                    since, failures = lines[-1].timestamp, 0
+                self._read(follow=True)
                 if (event := self._exit()) is not None:
+                    # An engine under load has been seen to end the stream before its last lines.
+                    self._read(follow=False)
                     self._events.exited(event)
                     return
             except NotFound:
                 break
             except (DockerException, RequestException, HTTPError, OSError):
                 time.sleep(0.2 * 2**failures)
-            failures += 1
+            failures = failures + 1 if self._since == before else 1
         gone = "its container is gone from the Docker engine"
         self._events.exited(Exited(self._task, code=-1, lost=gone))
+
+    def _read(self, *, follow: bool) -> None:
+        for lines in read(self._client.api, self._container, self._since, follow=follow):
+            self._events.lines(self._task, lines)
+            self._since = lines[-1].timestamp
 
     def _exit(self) -> Exited | None:
         """None while it is still running, which is how a cut stream looks."""

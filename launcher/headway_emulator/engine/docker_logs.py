@@ -21,13 +21,13 @@ MAX_LINE = 1 << 18
 """Bytes of one line that are kept, the size limit of a Cloud Logging entry."""
 
 
-def follow(client: APIClient, container: str, since: str) -> Iterator[list[Line]]:
-    """Batches of lines until the container ends, only those after `since` (nine digits, or empty).
+def read(client: APIClient, container: str, since: str, *, follow: bool) -> Iterator[list[Line]]:
+    """Batches of lines after `since` (nine digits, or empty): those there are, or until the container ends.
 
     The SDK's own `logs()` cannot tell stdout from stderr, so the frames are read here.
     """
     params: dict[str, str | int] = {
-        "follow": 1,
+        "follow": int(follow),
         "stdout": 1,
         "stderr": 1,
         "timestamps": 1,

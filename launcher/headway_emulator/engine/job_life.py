@@ -262,9 +262,11 @@ class _Reports:
 
     def __init__(self, log: JobLog, mail: queue.Queue[Exited | Literal["cancel", "leave"]]) -> None:
         self._mail = mail
+        self._log = log
         self.lines = log.lines
 
     def exited(self, event: Exited) -> None:
+        self._log.flush()
         self._mail.put(event)
 
 

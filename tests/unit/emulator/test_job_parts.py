@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway_emulator.engine.clock import nano_timestamp, parse_timestamp, timestamp
+from headway_emulator.engine.clock import SystemClock, nano_timestamp, parse_timestamp, timestamp
 from headway_emulator.engine.docker_logs import FrameParser
-from headway_emulator.engine.executor import Line
-from headway_emulator.engine.job_logs import classify
+from headway_emulator.engine.executor import Exited, Line
+from headway_emulator.engine.job_logs import JobLog, classify
 from headway_emulator.engine.replicas import replicas, task_name, tasks
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
 from headway_emulator.settings import Settings
@@ -71,6 +73,80 @@ class TestFrames:
         parser = FrameParser("2026-11-22T03:20:24.000000003Z")
         lines = parser.feed(self.DATA) + parser.finish()
         assert [line.text for line in lines] == ["", "no end"]
+
+
+class FakeEngine:
+    """The two calls of the engine that following a container needs."""
+
+    def __init__(self, batches: list[list[str]], rest: list[str]) -> None:
+        self.api = self
+        self._batches = batches
+        self._rest = rest
+
+    def inspect_container(self, _: str) -> dict[str, Any]:
+        return {"State": {"Running": False, "ExitCode": 5, "OOMKilled": False}}
+
+    def read(self, _: Any, __: str, since: str, *, follow: bool) -> Iterator[list[Line]]:
+        """A followed stream may break, or end too early; a plain read gives everything after `since`."""
+        if not follow:
+            yield from ([line] for line in map(self.line, self._rest) if line.timestamp > since)
+        elif self._batches:
+            for text in self._batches.pop(0):
+                if text == "broken":
+                    raise OSError
+                yield [self.line(text)]
+
+    def line(self, text: str) -> Line:
+        return Line(nano_timestamp(int(text)), "stdout", text)
+
+
+class TestFollowing:
+    @pytest.mark.parametrize(
+        "batches",
+        [[["1", "2", "3"]], [["1"]], [[]], [["1", "broken"], ["2"]], [["broken"], ["1", "2"]]],
+    )
+    def test_every_line_comes_once_and_before_the_exit(
+        self, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from headway_emulator.engine import docker_executor
+
+        seen: list[Any] = []
+
+        class Events:
+            def lines(self, task: str, lines: Sequence[Line]) -> None:
+                seen.extend(line.text for line in lines)
+
+            def exited(self, event: Exited) -> None:
+                seen.append(event)
+
+        engine: Any = FakeEngine(batches, ["1", "2", "3"])
+        monkeypatch.setattr(docker_executor, "read", engine.read)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        docker_executor.ContainerHandle(engine, "c", "workerpool0-0", Events())._pump()
+        assert seen == ["1", "2", "3", Exited("workerpool0-0", 5)]
+
+
+class TestJobLog:
+    def test_a_burst_is_complete_when_the_replica_has_ended(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        log = JobLog(store, SystemClock(), "1")
+        for number in range(500):
+            log.lines("workerpool0-0", [Line(nano_timestamp(number), "stdout", str(number))])
+        log.flush()
+        entries = store.logs(LogQuery(owner="1"), 1000)
+        assert [entry.payload["message"] for entry in entries] == [str(n) for n in range(500)]
+        store.close()
+
+    def test_the_end_of_a_burst_is_written_without_another_line(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        log = JobLog(store, SystemClock(), "1")
+        for number in range(2):
+            log.lines("workerpool0-0", [Line(nano_timestamp(number), "stdout", "x")])
+        deadline = time.monotonic() + 5
+        while len(store.logs(LogQuery(owner="1"), 10)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        store.close()
 
 
 class TestSeverity:
