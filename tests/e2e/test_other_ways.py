@@ -94,3 +94,19 @@ def test_a_required_engine_that_is_forbidden_is_an_error(tmp_path: Path) -> None
     assert "engine" in (done.stdout + done.stderr).lower()
     lenient = replace(strict, environment={"DOCKER_HOST": "tcp://127.0.0.1:9", "HEADWAY_NO_ENGINE": "1"})
     assert lenient("local", "status").returncode == 3
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_two_nodes_train_one_model_and_the_first_delivers_it(launch: Launcher, digits: Path) -> None:
+    config = str(digits / "config.yaml")
+    pushed = launch("data", "push", "--local", config)
+    assert pushed.returncode == 0, pushed.stderr
+    two = ("--nodes", "2", "args.max_epochs=2", "limits.timeout=5m", "tracking.register=two-nodes")
+    view = launch.json("submit", "--local", "--gpu", "a100", config, *wheels(), *two)
+    assert view["state"] == "succeeded"
+    assert view["machine"].startswith("2 x ")
+    assert view["registered"] == "models:/two-nodes/1"
+    log = launch("logs", "--local", view["run_id"]).stdout
+    assert "world_size: 2" in log or "MEMBER: 2/2" in log
+    assert "workerpool1-0" in log

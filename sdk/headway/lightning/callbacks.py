@@ -24,7 +24,8 @@ class FinalModel:
         if next(callback for callback in trainer.callbacks if isinstance(callback, FinalModel)) is not self:
             return  # the kit's and the automatic one may both be there
         target = folder(TrainingVariables.MODEL) / MODEL_FILE
-        if (source := _chosen(trainer)) is None:
+        # rank 0 decides for all: its checkpoints lie on its own disk, which other nodes do not see
+        if (source := trainer.strategy.broadcast(_chosen(trainer))) is None:
             trainer.save_checkpoint(target)  # on all ranks: sharded strategies need each
         elif trainer.is_global_zero:
             target.parent.mkdir(parents=True, exist_ok=True)
