@@ -185,7 +185,7 @@ def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewSt
     machine = f"{plan.machine.nodes} x {plan.machine.type}"
     if plan.machine.accelerator:
         machine += f" with {plan.machine.accelerator_count} x {plan.machine.accelerator}"
-    machine += f" in {', then '.join(plan.regions)}"
+    machine += f" in {plan.regions[0]}"
     data = [
         (pin, f"{pin.path} at {pin.md5[:12]}, {pin.files} files, {pin.size:,} bytes") for pin in plan.data
     ]

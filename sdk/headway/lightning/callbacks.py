@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,18 @@ class FinalModel:
         elif trainer.is_global_zero:
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target)
+
+
+class EpochLine:
+    """One line an epoch in the log, which is no terminal: a redrawn bar would be dozens of lines there."""
+
+    def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in trainer.callback_metrics.items())
+        # Lightning counts epochs from 0
+        sys.stdout.write(f"epoch {trainer.current_epoch}, step {trainer.global_step}: {values}\n")
+        sys.stdout.flush()
 
 
 class Resume:
@@ -96,6 +109,10 @@ class Mirror:
 
 def final_model() -> Any:
     return made(FinalModel, framework().Callback)()
+
+
+def epoch_line() -> Any:
+    return made(EpochLine, framework().Callback)()
 
 
 def mirror() -> Any:

@@ -15,8 +15,9 @@ def kit(
     """Arguments for a Lightning Trainer: yours, completed with the run's.
 
     `monitor` and `mode` choose the checkpoint that becomes the model; without them it is the newest. In a run
-    a logger, a ModelCheckpoint, the default root folder and the number of nodes are added; your callbacks and
-    loggers are kept, and each argument that you give wins. Outside of a run it gives back what you gave.
+    a logger, a ModelCheckpoint, the default root folder and the number of nodes are added, and one line an
+    epoch takes the progress bar's place; your callbacks and loggers are kept, and each argument that you give
+    wins. Outside of a run it gives back what you gave.
     """
     if not is_run():
         return trainer
@@ -27,6 +28,8 @@ def kit(
     given = _listed(trainer.pop("callbacks", None))
     if trainer.get("enable_checkpointing", True):
         ours.append(_checkpoints(monitor, mode, every_n_train_steps))
+    if not trainer.setdefault("enable_progress_bar", False):
+        ours.append(callbacks.epoch_line())
     if checkpoint := os.environ.get(TrainingVariables.RESUME):
         ours.append(callbacks.resume(checkpoint))
     loggers = trainer.pop("logger", None)
