@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,17 @@ def test_a_container_reaches_both_servers_by_the_urls_of_the_record(
         remove=True,
     )
     assert out.split() == [b"200", b"200"]
+
+
+def test_the_page_of_mlflow_may_ask_its_own_server(record: Record) -> None:
+    url = next(server.url for server in record.servers if server.name == "mlflow")
+    request = urllib.request.Request(
+        f"{url}/ajax-api/2.0/mlflow/runs/search",
+        b'{"experiment_ids": ["0"]}',
+        {"content-type": "application/json", "origin": url},
+    )
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        assert reply.status == 200
 
 
 def test_down_ends_the_job_containers_and_removes_the_network(

@@ -131,6 +131,8 @@ def _mlflow(folder: Folder, addresses: Addresses) -> Command:
         *("--backend-store-uri", f"sqlite:///{folder.mlflow}/mlflow.db"),
         *("--serve-artifacts", "--artifacts-destination", f"gs://{BUCKET}/mlflow"),
         *("--allowed-hosts", ",".join(f"{name}:{port}" for name in names)),
+        # its own page asks from these addresses; by default only localhost's may
+        *("--cors-allowed-origins", ",".join(f"http://{name}:{port}" for name in names)),
     )
     env = {
         # Without the first, uploads of artifacts retry for ever; the second keeps gcsfs off a gRPC probe.
