@@ -30,7 +30,7 @@ class HeadwayLogger:
         if is_first_rank():
             values = dict(metrics)
             epoch = values.pop("epoch", None)
-            spool().metrics(values, step=step or 0, epoch=None if epoch is None else int(epoch))
+            spool().metrics(values, step=int(step or 0), epoch=None if epoch is None else int(epoch))
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         if is_first_rank():

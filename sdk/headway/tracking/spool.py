@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 EVENTS_FILE = "events.jsonl"
 Kind = Literal["metrics", "params", "system"]
@@ -20,7 +21,8 @@ class Spool:
     """Appends events to `folder/events.jsonl`: one unbuffered write each, so that none is lost in a crash.
 
     Several processes may write. Training neither waits for tracking nor fails because of it: an event that
-    cannot be written (a full disk) is dropped and counted in `dropped`, with one warning.
+    cannot be written (a full disk, a value that is no number) is dropped and counted in `dropped`, with one
+    warning.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,8 +32,9 @@ class Spool:
         self._torn = False
 
     def metrics(self, values: Mapping[str, float], *, step: int, epoch: int | None = None) -> None:
-        """Record values at a global step."""
-        self._append("metrics", values, step=step, epoch=epoch)
+        """Record values at a global step: numbers, tensors and arrays that hold one."""
+        if numbers := self._numbers(values):
+            self._append("metrics", numbers, step=step, epoch=epoch)
 
     def params(self, values: Mapping[str, object]) -> None:
         """Record hyperparameters."""
@@ -46,9 +49,22 @@ class Spool:
             os.close(self._file)
             self._file = None
 
+    def _numbers(self, values: Mapping[str, float]) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, value in values.items():
+            try:
+                numbers[name] = float(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError):
+                self._drop(f"the value of {name} is no number")
+        return numbers
+
     def _append(self, kind: Kind, values: Mapping[str, object], **position: int | None) -> None:
         event = {"kind": kind, "time": time.time(), **position, "values": values}
-        line = json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n"
+        try:
+            line = json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            self._drop(str(error))
+            return
         if self._torn:
             # what a full disk cut off must not swallow this event too
             line = b"\n" + line
@@ -67,7 +83,7 @@ class Spool:
     def _drop(self, reason: str) -> None:
         self.dropped += 1
         if self.dropped == 1:
-            sys.stderr.write(f"headway: tracking events are dropped, {self.path} takes no more: {reason}\n")
+            sys.stderr.write(f"headway: warning: tracking events are dropped ({self.path}): {reason}\n")
 
 
 class SpoolReader:
@@ -86,28 +102,24 @@ class SpoolReader:
     def read(self, limit: int = 1 << 20) -> list[Event]:
         """The events after the last commit, from at most `limit` bytes; a line half written is waited for.
 
-        The same events are read again until they are committed.
+        The same events are read again until they are committed. Empty only where there is nothing to read.
         """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._committed)
-                data = file.read(limit)
-                end = data.rfind(b"\n") + 1
-                if not end and len(data) == limit:
-                    data += file.readline()
-                    end = len(data) if data.endswith(b"\n") else 0
-        except FileNotFoundError:
-            return []
-        self._read_to = self._committed + end
-        return self._parsed(data[:end])
+        while True:
+            data = self._lines(limit)
+            self._read_to = self._committed + len(data)
+            if (events := self._parsed(data)) or not data:
+                return events
+            self.commit()  # nothing but malformed lines: what follows them is not held up
 
     def commit(self) -> None:
         """What `read` last returned is done with."""
         self._committed = self._read_to
         if self._mark is not None:
             part = self._mark.with_suffix(".part")
-            part.write_text(str(self._committed), encoding="ascii")
-            part.replace(self._mark)
+            # the mark is for a restart only: a full disk must not end delivery
+            with suppress(OSError):
+                part.write_text(str(self._committed), encoding="ascii")
+                part.replace(self._mark)
 
     @property
     def behind(self) -> int:
@@ -116,6 +128,18 @@ class SpoolReader:
             return self.path.stat().st_size - self._committed
         except FileNotFoundError:
             return 0
+
+    def _lines(self, limit: int) -> bytes:
+        """Whole lines after the last commit."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._committed)
+                data = file.read(limit)
+                if b"\n" not in data and len(data) == limit:
+                    data += file.readline()
+        except FileNotFoundError:
+            return b""
+        return data[: data.rfind(b"\n") + 1]
 
     def _parsed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
@@ -127,7 +151,7 @@ class SpoolReader:
             except ValueError:
                 self.malformed += 1
                 continue
-            if isinstance(event, dict) and isinstance(event.get("values"), dict):
+            if _is_event(event):
                 events.append(event)
             else:
                 self.malformed += 1
@@ -140,3 +164,13 @@ class SpoolReader:
             return int(self._mark.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return 0
+
+
+def _is_event(found: Any) -> bool:
+    """Whether it has what the readers rely on: training may have written anything into the file."""
+    if not isinstance(found, dict) or found.get("kind") not in get_args(Kind):
+        return False
+    values = found.get("values")
+    if not isinstance(values, dict) or not isinstance(found.get("time"), int | float):
+        return False
+    return found["kind"] == "params" or all(isinstance(value, int | float) for value in values.values())

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,71 @@ def test_a_malformed_line_is_counted_and_passed_over(tmp_path: Path) -> None:
     reader = SpoolReader(tmp_path)
     assert [event["step"] for event in reader.read()] == [1, 2]
     assert reader.malformed == 2
+
+
+def test_malformed_lines_longer_than_a_read_do_not_hold_up_what_follows(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.path.write_bytes(b"\x00" * 5000 + b"\n" + b"garbage\n" * 500)
+    spool.metrics({"loss": 2.0}, step=2)
+    reader = SpoolReader(tmp_path)
+    assert [event["step"] for event in reader.read(limit=100)] == [2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"values":{}}',
+        '{"kind":"metrics","time":1,"values":{"loss":"high"}}',
+        '{"kind":"metrics","values":{}}',
+        '{"kind":"other","time":1,"values":{}}',
+    ],
+)
+def test_a_line_without_what_the_readers_rely_on_is_malformed(tmp_path: Path, line: str) -> None:
+    (tmp_path / "events.jsonl").write_text(f"{line}\n")
+    reader = SpoolReader(tmp_path)
+    assert reader.read() == []
+    assert reader.malformed == 1
+
+
+def test_a_metric_of_any_number_type_is_a_number_and_what_is_none_is_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    spool = Spool(tmp_path)
+    given: dict[str, Any] = {"loss": np.float32(0.5), "acc": np.array(1.0), "rows": np.ones(3), "note": "x"}
+    spool.metrics(given, step=1)
+    spool.metrics({"big": 10**400}, step=2)
+    (event,) = SpoolReader(tmp_path).read()
+    assert event["values"] == {"loss": 0.5, "acc": 1.0}
+    assert spool.dropped == 3
+    assert "the value of rows is no number" in capsys.readouterr().err
+
+
+def test_parameters_that_json_cannot_hold_do_not_stop_training(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    circle: dict[str, object] = {}
+    circle["self"] = circle
+    spool.params(circle)
+    spool.params({"table": {(1, 2): 3}})
+    spool.params({"lr": 0.1})
+    assert [event["values"] for event in SpoolReader(tmp_path).read()] == [{"lr": 0.1}]
+
+
+def test_a_disk_that_takes_no_mark_does_not_end_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, reader = Spool(tmp_path), SpoolReader(tmp_path, "mlflow")
+    spool.metrics({"loss": 1.0}, step=1)
+    reader.read()
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    reader.commit()
+    spool.metrics({"loss": 2.0}, step=2)
+    assert [event["step"] for event in reader.read()] == [2]
 
 
 def test_reading_in_pieces_gives_every_event_once(tmp_path: Path) -> None:
