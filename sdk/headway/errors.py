@@ -8,6 +8,7 @@ HeadwayError                70  a bug, unless a subclass says otherwise
 │   └── CredentialFound         ... a file that looks like a credential would have been packed
 ├── MachineError             3  this machine lacks something: engine, port, disk, package
 ├── RemoteError              4  Google or another server refused, or did not answer
+│   ├── Refused                 ... it said no, and did nothing: permission, quota, a bad request
 │   └── NotFound                ... it has no such thing
 ├── BuildFailed              5  the environment image could not be built
 ├── DeadlinePassed           6  a wait came to its end
@@ -104,6 +105,10 @@ class RemoteError(HeadwayError):
     """A server refused the request, or did not answer within its deadline."""
 
     exit_code = ExitCode.REMOTE
+
+
+class Refused(RemoteError):
+    """The server said no (4xx: permission, quota, a bad request); the request changed nothing."""
 
 
 class NotFound(RemoteError):

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from headway.errors import MachineError, NotFound, RemoteError
+from headway.errors import MachineError, NotFound, Refused, RemoteError
 from headway.spec.place import Place
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 """Deadline of one request, connection included."""
 
+_LOGIN = "run: gcloud auth application-default login"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _GOOGLE = {
     "aiplatform": "https://{region}-aiplatform.googleapis.com",
@@ -91,8 +93,9 @@ class Session:
             return google.auth.default(scopes=_SCOPES)[0]
         except DefaultCredentialsError as error:
             raise MachineError(
-                "there are no Google credentials on this machine",
-                hint="run: gcloud auth application-default login",
+                "there are no usable Google credentials on this machine",
+                details=str(error).splitlines()[:1],
+                hint=_LOGIN,
             ) from error
 
     @cached_property
@@ -108,25 +111,22 @@ class Session:
 
     def call(self, method: str, url: str, what: str, **arguments: Any) -> dict[str, Any]:
         """One REST call with a deadline; its JSON. Raises NotFound or RemoteError saying `what` failed."""
-        import requests
-
         arguments.setdefault("timeout", TIMEOUT_S)
-        try:
-            with translated(what):
-                reply = self.http.request(method, url, **arguments)
-        except requests.RequestException as error:
-            raise RemoteError(f"{what}: no answer from {_host(url)} ({type(error).__name__})") from error
-        if reply.status_code == 404:
-            raise NotFound(f"{what}: {_message(reply)}")
-        if not reply.ok:
-            raise RemoteError(f"{what}: {reply.status_code} {_message(reply)}")
-        document: dict[str, Any] = reply.json()
+        with translated(what):
+            reply = self.http.request(method, url, **arguments)
+            if reply.status_code == 404:
+                raise NotFound(f"{what}: {_message(reply)}")
+            if not reply.ok:
+                kind = Refused if reply.status_code < 500 else RemoteError
+                raise kind(f"{what}: {reply.status_code} {_message(reply)}")
+            document: dict[str, Any] = reply.json()
         return document
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn errors of Google's clients into ours: the one border where foreign errors end."""
+    import requests
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
@@ -135,23 +135,36 @@ def translated(what: str) -> Iterator[None]:
     except api.NotFound as error:
         raise NotFound(f"{what}: {error.message}") from error
     except api.Forbidden as error:
-        raise RemoteError(
+        raise Refused(
             f"{what}: permission denied: {error.message}",
             hint="grant the missing role to the account you are logged in with (gcloud auth list)",
         ) from error
+    except api.Unauthorized as error:
+        raise Refused(f"{what}: {error.code} {error.message}", hint=_LOGIN) from error
+    except api.ClientError as error:
+        raise Refused(f"{what}: {error.code} {error.message}") from error
     except api.GoogleAPICallError as error:
         raise RemoteError(f"{what}: {error.code} {error.message}") from error
     except api.RetryError as error:
-        raise RemoteError(f"{what}: no answer in time ({error.cause})") from error
+        raise RemoteError(f"{what}: no answer in time ({_shortly(error.cause)})") from error
+    except auth.TransportError as error:
+        raise RemoteError(f"{what}: Google's login does not answer ({_shortly(error)})") from error
     except auth.GoogleAuthError as error:
-        raise RemoteError(
-            f"{what}: Google did not accept the credentials ({error})",
-            hint="run: gcloud auth application-default login",
-        ) from error
+        raise Refused(f"{what}: Google did not accept the credentials ({error})", hint=_LOGIN) from error
+    except requests.exceptions.JSONDecodeError as error:
+        raise RemoteError(f"{what}: the answer is no JSON: a login page, or a proxy?") from error
+    except requests.RequestException as error:
+        raise RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})") from error
 
 
-def _host(url: str) -> str:
-    return url.split("/")[2]
+def _asked(error: requests.RequestException) -> str:
+    url = error.request.url if error.request is not None else None
+    return (urlsplit(url).netloc if url else "") or "the server"
+
+
+def _shortly(error: BaseException | None) -> str:
+    """The error's name: the texts of urllib3's are whole object dumps."""
+    return type(error).__name__
 
 
 def _message(reply: requests.Response) -> str:

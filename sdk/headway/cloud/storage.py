@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -169,15 +169,5 @@ class ObjectStore:
                 return False
         return True
 
-    @contextmanager
-    def _calling(self, verb: str, name: str) -> Iterator[None]:
-        import requests
-
-        what = f"cannot {verb} {self.uri(name)}"
-        try:
-            with translated(what):
-                yield
-        except NotFound:
-            raise
-        except requests.RequestException as error:
-            raise RemoteError(f"{what}: Cloud Storage does not answer ({type(error).__name__})") from error
+    def _calling(self, verb: str, name: str) -> AbstractContextManager[None]:
+        return translated(f"cannot {verb} {self.uri(name)}")

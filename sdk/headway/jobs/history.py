@@ -58,7 +58,7 @@ def _get(place: Place, path: str, query: dict[str, str]) -> dict[str, Any]:
     try:
         reply = requests.get(f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S)
         reply.raise_for_status()
-    except requests.RequestException as error:
+        document: dict[str, Any] = reply.json()
+    except requests.RequestException as error:  # an answer that is no JSON too: a login page, say
         raise RemoteError(f"the tracking server {uri} did not give the metrics: {error}") from error
-    document: dict[str, Any] = reply.json()
     return document

@@ -1,0 +1,120 @@
+"""Foreign errors end at one border: whatever a client raises, a person reads what failed and what to do."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import requests
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+
+from headway.cloud import registry, secrets
+from headway.cloud.build import Builds
+from headway.cloud.logs import JobLog
+from headway.cloud.session import Session, translated
+from headway.cloud.storage import ObjectStore
+from headway.cloud.vertex import CustomJobs
+from headway.errors import InputError, NotFound, Refused, RemoteError
+
+IMAGE = "us-central1-docker.pkg.dev/acme/headway/trainer:abc"
+
+
+def session_at(url: str) -> Session:
+    services = ("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager", "storage")
+    return Session("acme", "us-central1", endpoints=dict.fromkeys(services, url), anonymous=True)
+
+
+@pytest.fixture
+def nobody() -> Session:
+    """A session with a place whose port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return session_at(f"http://127.0.0.1:{probe.getsockname()[1]}")
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], Session]]:
+    """A place that gives every question the same answer."""
+    body = b""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def start(answer: bytes) -> Session:
+        nonlocal body
+        body = answer
+        return session_at(f"http://127.0.0.1:{server.server_port}")
+
+    yield start
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: CustomJobs(session, "us-central1").get("projects/p/locations/r/customJobs/1"),
+        lambda session: list(CustomJobs(session, "us-central1").labelled("headway-run")),
+        lambda session: CustomJobs(session, "us-central1").create({"displayName": "x"}),
+        lambda session: Builds(session, "us-central1").tagged("headway"),
+        lambda session: Builds(session, "us-central1").cancel("b1"),
+        lambda session: registry.digest_of(session, IMAGE),
+        lambda session: list(JobLog(session, "1").new()),
+        lambda session: list(ObjectStore(session, "acme").stream("object")),
+    ],
+    ids=["job", "jobs", "create", "builds", "cancel", "image", "log", "object"],
+)
+def test_a_server_that_is_gone_is_named_by_every_client(
+    nobody: Session, call: Callable[[Session], object]
+) -> None:
+    with pytest.raises(RemoteError, match=r"127\.0\.0\.1:\d+ does not answer \(ConnectionError\)"):
+        call(nobody)
+
+
+def test_an_answer_that_is_no_json_is_told_as_such(answering: Callable[[bytes], Session]) -> None:
+    with pytest.raises(RemoteError, match="the answer is no JSON"):
+        registry.digest_of(answering(b"<html>please log in</html>"), IMAGE)
+
+
+def test_a_secret_that_is_not_text_cannot_be_a_variable(answering: Callable[[bytes], Session]) -> None:
+    data = base64.b64encode(b"\xff\xfe").decode()
+    with pytest.raises(InputError, match="the secret wandb-key is not text"):
+        secrets.access(answering(f'{{"payload": {{"data": "{data}"}}}}'.encode()), "wandb-key")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours", "said"),
+    [
+        (api.NotFound("no such job"), NotFound, "no such job"),
+        (api.Forbidden("aiplatform.customJobs.create"), Refused, "permission denied"),
+        (api.TooManyRequests("a100 quota"), Refused, "a100 quota"),
+        (api.Unauthorized("expired"), Refused, "gcloud auth application-default login"),
+        (api.ServiceUnavailable("try later"), RemoteError, "503 try later"),
+        (api.RetryError("gave up", TimeoutError()), RemoteError, "no answer in time (TimeoutError)"),
+        (auth.TransportError("no route"), RemoteError, "Google's login does not answer"),
+        (auth.RefreshError("revoked"), Refused, "gcloud auth application-default login"),
+        (requests.ReadTimeout("slow"), RemoteError, "the server does not answer (ReadTimeout)"),
+    ],
+)
+def test_what_a_client_raises_is_told_in_our_words(
+    foreign: Exception, ours: type[RemoteError], said: str
+) -> None:
+    with pytest.raises(RemoteError) as caught, translated("cannot do it"):
+        raise foreign
+    assert type(caught.value) is ours
+    assert str(caught.value).startswith("cannot do it: ")
+    assert said in str(caught.value)
