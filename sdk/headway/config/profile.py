@@ -13,7 +13,7 @@ from typing import Any
 from headway.config import stack
 from headway.config.problems import describe
 from headway.errors import ConfigError
-from headway.spec.place import Place
+from headway.spec.place import LOCAL, Place
 
 FILE = "headway.toml"
 _REQUIRED = ("project", "region", "bucket", "tracking_uri")
@@ -92,6 +92,12 @@ class _Profiles:
         return self._place(name, profiles[name])
 
     def _place(self, name: str, row: Mapping[str, Any]) -> Place:
+        if name == LOCAL:
+            raise self.error(
+                f"a profile cannot be named {LOCAL}: that is the local stack",
+                profile=name,
+                hint="give it another name, or use --local",
+            )
         for key, value in row.items():
             self._check(name, key, value)
         missing = [key for key in _REQUIRED if key not in row]

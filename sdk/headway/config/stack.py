@@ -27,7 +27,7 @@ from headway.errors import (
     MachineError,
     RemoteError,
 )
-from headway.spec.place import Place
+from headway.spec.place import LOCAL, Place
 
 _SERVICES = ("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager")
 _HEALTH_PATH = "/"
@@ -84,7 +84,7 @@ def start(state: Path, *, deadline: float = _START_SECONDS) -> Place:
 def _place(record: Mapping[str, Any]) -> Place:
     emulator = record["emulator_url"].rstrip("/")
     return Place(
-        profile="local",
+        profile=LOCAL,
         project=record["project"],
         region=record["region"],
         bucket=record["bucket"],

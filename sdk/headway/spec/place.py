@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+LOCAL = "local"
+"""The local stack's name among the profiles; none of headway.toml may have it."""
+
 
 class Place(BaseModel):
     """A project, its bucket and servers, as a profile of headway.toml or the local stack's record gives them.
@@ -29,9 +32,14 @@ class Place(BaseModel):
     endpoints: dict[str, str] = {}
     credentials: Literal["default", "anonymous"] = "default"
 
+    @property
+    def words(self) -> str:
+        """What names this place in a command to be typed next: ` --local` or ` --profile NAME`."""
+        return " --local" if self.profile == LOCAL else f" --profile {self.profile}"
+
 
 UNSTARTED = Place(
-    profile="local",
+    profile=LOCAL,
     project="headway-local",
     region="us-central1",
     bucket="headway-local",

@@ -64,6 +64,10 @@ def test_of_several_profiles_one_is_chosen_by_name(tmp_path: Path) -> None:
     assert undecided.details == ("profiles: prod, dev",)
 
 
+def test_no_profile_has_the_local_stacks_name(tmp_path: Path) -> None:
+    assert "a profile cannot be named local" in refusal(tmp_path, PROD.replace("prod", "local")).message
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said", "hint"),
     [
