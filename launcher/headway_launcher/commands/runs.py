@@ -73,9 +73,11 @@ def cancel(
         out.document({"build": build, "cancelled": True}) if as_json else out.say(f"stopping build {build}")
         return
     run = jobs.attach(run_id or "", where.find())
-    run.cancel()
+    stopping = run.cancel()
     if as_json:
         out.document(run.view().document())
+    elif not stopping:
+        out.say(f"{run_id} had ended already: {run.state}")
     else:
         out.say(f"{run_id}: {run.state}; it ends within its grace period: launch wait{where.words} {run_id}")
 

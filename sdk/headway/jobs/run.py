@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from headway.cloud import vertex
 from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
-from headway.cloud.storage import ObjectStore, StoredObject
-from headway.errors import DeadlinePassed, InputError, NotFound, RemoteError
+from headway.cloud.storage import ObjectStore, StoredObject, split_uri
+from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
+from headway.jobs.patience import patiently
 from headway.spec import layout
-from headway.spec.place import Place
+from headway.spec.place import LOCAL, Place
 from headway.spec.plan import Plan
 from headway.spec.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas
 
-OUTAGE_S = 300.0
-"""So long may Google not answer before a wait gives up: one 503 while polling ends nothing."""
-
 _LOG_GRACE_S = 5.0
 """Log entries may come so much later than the job's end."""
-
-T = TypeVar("T")
 
 
 class RunView(BaseModel):
@@ -65,11 +62,12 @@ class RunView(BaseModel):
 
 @dataclass(frozen=True)
 class Output:
-    """A file that the run left: its path below the run, size in bytes and gs:// address."""
+    """A file that the run left: its path below the run, size in bytes, address and last change (UTC)."""
 
     path: str
     size: int
     uri: str
+    updated: datetime
 
 
 class Run:
@@ -147,7 +145,7 @@ class Run:
         log = self._services.log(self._first_job().job_id)
         if follow:
             for _ in self._polls(None):
-                yield from self._patiently(lambda: list(log.new()))
+                yield from patiently(lambda: list(log.new()))
         yield from log.new()
 
     def metrics(self) -> pandas.DataFrame:
@@ -156,11 +154,18 @@ class Run:
 
         return metric_history(self._services.place, self.status)
 
-    def cancel(self) -> None:
-        """Ask for the end of the job. One that has ended already stays as it is."""
+    def cancel(self) -> bool:
+        """Ask for the end of the job; False where it had ended already, and stays as it is."""
         job = self.job()
-        if job.state not in vertex.ENDED:
+        if job.state in vertex.ENDED:
+            return False
+        try:
             self._jobs.cancel(job.name)
+        except Refused:
+            if self.job().state in vertex.ENDED:  # it ended between the two calls
+                return False
+            raise
+        return True
 
     def outputs(self) -> list[Output]:
         """The files that the run left: outputs, checkpoints and model."""
@@ -173,25 +178,26 @@ class Run:
         ]
 
     def pull(self, folder: Path) -> list[Path]:
-        """Fetch the run's files below a folder; a file that is there with its size is kept.
+        """Fetch the run's files below a folder; one that is there as it was fetched (size, time) is kept.
 
         The folder ignores itself in git, so that what is pulled into a project is not code of its next run.
+        Raises InputError where the folder is a file.
         """
-        prefix = self.plan.layout.run(self.run_id) + "/"
-        paths = []
         outputs = self.outputs()
-        if outputs and not folder.exists():
-            folder.mkdir(parents=True)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        for output in outputs:
-            path = folder / output.path
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise RemoteError(f"{output.uri} would be written outside {folder}")
-            if not (path.is_file() and path.stat().st_size == output.size):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._store.download(prefix + output.path, path)
-            paths.append(path)
-        return paths
+        _prepare(folder, wanted=bool(outputs))
+        return [self._fetch(output, folder) for output in outputs]
+
+    def _fetch(self, output: Output, folder: Path) -> Path:
+        path = folder / output.path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise RemoteError(f"{output.uri} would be written outside {folder}")
+        written = output.updated.timestamp()
+        if not _is_there(path, output.size, written):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._store.download(split_uri(output.uri)[1], path)
+            # a checkpoint written anew has its old size: only the object's own time tells that it is another
+            os.utime(path, (written, written))
+        return path
 
     @property
     def _jobs(self) -> vertex.CustomJobs:
@@ -204,30 +210,18 @@ class Run:
         """The job at each look, the last time when it has ended; looks grow rarer, from 0.3 to 5 seconds."""
         pause = 0.3
         while True:
-            job = self._patiently(self.job)
+            job = patiently(self.job, until=deadline)
             yield job
             if job.state in vertex.ENDED:
                 return
             if deadline is not None and time.monotonic() + pause > deadline:
+                words = self._services.place.words
                 raise DeadlinePassed(
                     f"{self.run_id} still reads {job.state}",
-                    hint=f"it goes on; follow it with: launch logs -f {self.run_id}",
+                    hint=f"it goes on; follow it with: launch logs -f{words} {self.run_id}",
                 )
             time.sleep(pause)
             pause = min(pause * 1.15, 5.0)
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        since, pause = time.monotonic(), 1.0
-        while True:
-            try:
-                return ask()
-            except NotFound:
-                raise
-            except RemoteError:
-                if time.monotonic() - since > OUTAGE_S:
-                    raise
-                time.sleep(pause)
-                pause = min(pause * 2, 30.0)
 
     def _drain(self, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
         """Lines that came with the job's end: until a look brings none, for some seconds at most."""
@@ -239,14 +233,15 @@ class Run:
 def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:
     """The run of that id. Raises NotFound where the bucket holds no plan of it."""
     services = services or Services(place)
+    listed = f"list them with: launch list{place.words}"
     if not run_id or "/" in run_id:
-        raise InputError(f"{run_id!r} is no run id", hint="list them with: launch list")
+        raise InputError(f"{run_id!r} is no run id", hint=listed)
     plan_name = layout.BucketLayout(place.bucket).plan(run_id)
     try:
         plan = Plan.model_validate_json(services.store.read(plan_name))
     except NotFound as error:
-        where = "the local stack" if place.profile == "local" else f"gs://{place.bucket}"
-        raise NotFound(f"there is no run {run_id} in {where}", hint="list them with: launch list") from error
+        where = "the local stack" if place.profile == LOCAL else f"gs://{place.bucket}"
+        raise NotFound(f"there is no run {run_id} in {where}", hint=listed) from error
     except ValidationError as error:
         raise RemoteError(
             f"the plan of {run_id} cannot be read: it was written by another version of headway",
@@ -276,7 +271,22 @@ def _tell(log: JobLog, on_log: Callable[[LogLine], None]) -> bool:
 
 
 def _output(entry: StoredObject, prefix: str, store: ObjectStore) -> Output:
-    return Output(entry.name.removeprefix(prefix), entry.size, store.uri(entry.name))
+    return Output(entry.name.removeprefix(prefix), entry.size, store.uri(entry.name), entry.updated)
+
+
+def _is_there(path: Path, size: int, written: float) -> bool:
+    if not path.is_file():
+        return False
+    found = path.stat()
+    return found.st_size == size and abs(found.st_mtime - written) < 1e-3
+
+
+def _prepare(folder: Path, *, wanted: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder", hint="name another folder, or one to be made")
+    if wanted and not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _view(plan: Plan, job: vertex.Job, status: RunStatus | None) -> RunView:

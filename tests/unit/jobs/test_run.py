@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from headway.cloud.logs import LogLine
 from headway.cloud.vertex import render
-from headway.errors import DeadlinePassed, NotFound, RemoteError
+from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
 from headway.jobs.run import Run, attach
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, make_plan
@@ -71,7 +71,50 @@ def test_one_failing_look_does_not_end_a_wait(run: Run, world: MemoryPlace) -> N
 def test_a_wait_has_an_end_and_says_that_the_run_goes_on(run: Run) -> None:
     with pytest.raises(DeadlinePassed) as caught:
         run.wait(timeout=0)
-    assert "launch logs -f tiny-" in str(caught.value.hint)
+    assert "launch logs -f --profile test tiny-" in str(caught.value.hint)
+
+
+def test_a_refusal_that_lasts_ends_a_wait_long_before_an_outage_does(
+    run: Run, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def refuse() -> None:
+        asked.append(now)
+        raise Refused("permission denied")
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", sleep)
+    world.vertex.before_get = refuse
+    with pytest.raises(Refused):
+        run.wait()
+    assert len(asked) > 3
+    assert now <= 60
+
+
+def test_a_wait_is_not_longer_for_an_outage(
+    run: Run, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def fail() -> None:
+        raise RemoteError("503")
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", sleep)
+    world.vertex.before_get = fail
+    with pytest.raises(RemoteError):
+        run.wait(timeout=10)
+    assert now <= 10
 
 
 @pytest.mark.parametrize("state", ["expired", "partially_succeeded"])
@@ -115,6 +158,28 @@ def test_pull_fetches_what_the_run_left_and_keeps_what_is_there(
     assert (tmp_path / "checkpoints/last.ckpt").read_bytes() == b"weights"
 
 
+def test_pull_fetches_a_checkpoint_again_that_was_written_anew_with_its_old_size(
+    run: Run, world: MemoryPlace, tmp_path: Path
+) -> None:
+    name = f"{run.plan.layout.run(run.run_id)}/checkpoints/last.ckpt"
+    world.store.write(name, b"epoch 1")
+    run.pull(tmp_path)
+    world.store.write(name, b"epoch 2")
+    world.store.written[name] += timedelta(seconds=1)
+    run.pull(tmp_path)
+    assert (tmp_path / "checkpoints/last.ckpt").read_bytes() == b"epoch 2"
+    world.store.objects[name] = b"unseen!"  # the same time: it is not fetched
+    run.pull(tmp_path)
+    assert (tmp_path / "checkpoints/last.ckpt").read_bytes() == b"epoch 2"
+
+
+def test_pull_into_a_file_is_refused(run: Run, world: MemoryPlace, tmp_path: Path) -> None:
+    world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/report.txt", b"fine")
+    (tmp_path / "report").write_text("mine")
+    with pytest.raises(InputError, match="report is a file, not a folder"):
+        run.pull(tmp_path / "report")
+
+
 def test_pull_writes_nothing_outside_its_folder(run: Run, world: MemoryPlace, tmp_path: Path) -> None:
     world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/../../../evil", b"x")
     with pytest.raises(RemoteError, match="outside"):
@@ -123,8 +188,19 @@ def test_pull_writes_nothing_outside_its_folder(run: Run, world: MemoryPlace, tm
 
 def test_cancel_leaves_an_ended_job_as_it_is(run: Run, world: MemoryPlace) -> None:
     world.vertex.end(world.vertex.jobs[0].name, "succeeded")
-    run.cancel()
+    assert run.cancel() is False
     assert run.state == "succeeded"
+
+
+def test_cancel_of_a_job_that_ends_meanwhile_is_no_error(
+    run: Run, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(name: str) -> None:
+        world.vertex.end(name, "succeeded")
+        raise Refused("400 the job is not in a state to be cancelled")
+
+    monkeypatch.setattr(world.vertex, "cancel", too_late)
+    assert run.cancel() is False
 
 
 def test_a_run_that_is_not_there_is_said_to_be_so(world: MemoryPlace) -> None:

@@ -92,8 +92,9 @@ class FakeRun:
         if follow and self.interrupt:
             raise KeyboardInterrupt
 
-    def cancel(self) -> None:
-        self.cancelled = True
+    def cancel(self) -> bool:
+        self.cancelled = self.seen.ended is None
+        return self.cancelled
 
     def pull(self, folder: Path) -> list[Path]:
         return [folder / "model" / "model.ckpt"]

@@ -212,9 +212,15 @@ def test_wait_refuses_a_timeout_that_is_none(fake: FakeJobs, capsys: Capture) ->
 
 
 def test_cancel_says_that_the_run_ends(fake: FakeJobs, capsys: Capture) -> None:
+    fake.run.seen = view(state="running", ended=None)
     assert run(["cancel", "digits-1a2b3c4d", "--local"]) == 0
     assert fake.run.cancelled
     assert "digits-1a2b3c4d: cancelling" in capsys.readouterr().err
+
+
+def test_cancel_of_a_run_that_has_ended_says_so(fake: FakeJobs, capsys: Capture) -> None:
+    assert run(["cancel", "digits-1a2b3c4d", "--local"]) == 0
+    assert capsys.readouterr().err == "digits-1a2b3c4d had ended already: succeeded\n"
 
 
 def test_cancel_takes_a_build_instead(fake: FakeJobs) -> None:

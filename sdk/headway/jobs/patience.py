@@ -1,0 +1,36 @@
+"""Asking again while a server does not answer: one 503 during a wait of hours ends nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from headway.errors import NotFound, Refused, RemoteError
+
+OUTAGE_S = 300.0
+"""So long may a server not answer before a wait gives up."""
+REFUSALS_S = 60.0
+"""So long may it say no: a rate limit passes within the minute, a missing role does not."""
+
+T = TypeVar("T")
+
+
+def patiently(ask: Callable[[], T], *, until: float | None = None) -> T:
+    """The answer, asked for again after growing pauses; not beyond `until` on the monotonic clock.
+
+    Raises NotFound at once, and RemoteError after a long outage.
+    """
+    since, pause = time.monotonic(), 1.0
+    while True:
+        try:
+            return ask()
+        except NotFound:
+            raise
+        except RemoteError as error:
+            now = time.monotonic()
+            last = since + (REFUSALS_S if isinstance(error, Refused) else OUTAGE_S)
+            if now + pause > (last if until is None else min(last, until)):
+                raise
+            time.sleep(pause)
+            pause = min(pause * 2, 30.0)
