@@ -80,7 +80,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 @pytest.fixture(scope="session")
 def launch_without_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     """A stack with no engine: jobs are processes."""
-    forbidden = {"HEADWAY_NO_ENGINE": "1"}
+    forbidden = {"HEADWAY_NO_ENGINE": "1", "HEADWAY_REQUIRE_DOCKER": "0"}
     yield from _stack(Launcher(tmp_path_factory.mktemp("process-stack"), forbidden))
 
 
