@@ -134,6 +134,14 @@ def test_the_kit_records_metrics_parameters_checkpoints_and_the_best_model(run: 
     assert list(run.folders.outputs.iterdir()) == []
 
 
+def test_a_checkpoint_callback_of_yours_may_have_the_kits_own_settings(run: RunFolder) -> None:
+    yours = "callbacks=[pl.callbacks.ModelCheckpoint(monitor='val_loss', dirpath='mine')], "
+    run.train(WITH_KIT.replace("kit(", f"kit({yours}", 1), "1")
+    assert [path.name for path in (run.folders.code / "mine").iterdir()] == ["epoch=0-step=4.ckpt"]
+    names = {path.name for path in run.folders.checkpoints.iterdir()}
+    assert names == {"last.ckpt", "epoch=0-step=4.ckpt"}
+
+
 def test_a_restarted_run_goes_on_at_its_epoch_and_a_second_trainer_begins_afresh(run: RunFolder) -> None:
     run.train(WITH_KIT, "2")
     said = run.train(WITH_KIT, "5", "second", resume=run.folders.checkpoints / "last.ckpt")

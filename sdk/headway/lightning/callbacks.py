@@ -33,6 +33,11 @@ class FinalModel:
             _copy(source, target)
 
 
+class RunCheckpoint:
+    """The run's own ModelCheckpoint. Lightning tells such callbacks apart by their class and settings: under
+    its own name it stands beside one of yours that has the same settings."""
+
+
 class EpochLine:
     """One line an epoch in the log, which is no terminal: a redrawn bar would be dozens of lines there."""
 
@@ -113,6 +118,14 @@ def final_model() -> Any:
 
 def epoch_line() -> Any:
     return made(EpochLine, framework().Callback)()
+
+
+def run_checkpoint(**settings: Any) -> Any:
+    """A ModelCheckpoint in the run's checkpoint folder."""
+    base = framework().callbacks.ModelCheckpoint
+    return made(RunCheckpoint, base)(
+        dirpath=folder(TrainingVariables.CHECKPOINTS), save_last=True, **settings
+    )
 
 
 def mirror() -> Any:

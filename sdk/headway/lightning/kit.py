@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from headway.lightning.framework import folder, framework, is_run
+from headway.lightning.framework import folder, is_run
 from headway.spec.layout import TrainingVariables
 
 
@@ -27,7 +27,9 @@ def kit(
     ours = [callbacks.final_model()]
     given = _listed(trainer.pop("callbacks", None))
     if trainer.get("enable_checkpointing", True):
-        ours.append(_checkpoints(monitor, mode, every_n_train_steps))
+        ours.append(
+            callbacks.run_checkpoint(monitor=monitor, mode=mode, every_n_train_steps=every_n_train_steps)
+        )
     if not trainer.setdefault("enable_progress_bar", False):
         ours.append(callbacks.epoch_line())
     if checkpoint := os.environ.get(TrainingVariables.RESUME):
@@ -42,16 +44,6 @@ def kit(
         "num_nodes": int(os.environ.get(TrainingVariables.NODES, "1")),
     }
     return {**defaults, **trainer, "callbacks": [*given, *ours]}
-
-
-def _checkpoints(monitor: str | None, mode: str, every_n_train_steps: int | None) -> Any:
-    return framework().callbacks.ModelCheckpoint(
-        dirpath=folder(TrainingVariables.CHECKPOINTS),
-        monitor=monitor,
-        mode=mode,
-        save_last=True,
-        every_n_train_steps=every_n_train_steps,
-    )
 
 
 def _listed(value: Any) -> list[Any]:
