@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,42 @@ def test_values_that_are_no_numbers_and_odd_names_are_taken(server: TrackingServ
     assert metrics["val_1"] == 1.0
     assert metrics["loss"] != metrics["loss"]
     assert metrics["top"] > 1e300
+
+
+def test_odd_data_paths_and_metric_names_do_not_leave_a_run_untracked(server: TrackingServer) -> None:
+    pin = DataPin(path="data/my (1) été.csv", md5="cd", size=1, files=1)
+    sink = MLflowSink(_plan(server, "paths").model_copy(update={"data": (pin,)}), {})
+    opened = sink.open()
+    sink.deliver([_metrics(0, **{"/train//loss": 1.0, "..up": 2.0, "": 3.0})])
+    run = _client(server).get_run(opened.run_id)
+    assert run.data.tags["headway.data.data/my _1_ été.csv"] == "cd"
+    assert {name: run.data.metrics[name] for name in ("train/loss", "up", "_")} == {
+        "train/loss": 1.0,
+        "up": 2.0,
+        "_": 3.0,
+    }
+
+
+def test_a_model_of_a_second_start_replaces_the_first_ones_though_as_large(
+    server: TrackingServer, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.ckpt"
+    for content in (b"first", b"later"):
+        model.write_bytes(content)
+        sink = MLflowSink(_plan(server, "replaced"), {})
+        opened = sink.open()
+        sink.finish(Outcome("failed", model))
+    (tmp_path / "fetched").mkdir()
+    fetched = _client(server).download_artifacts(opened.run_id, "model/model.ckpt", str(tmp_path / "fetched"))
+    assert Path(fetched).read_bytes() == b"later"
+
+
+def test_the_servers_password_may_be_a_secret_of_the_run(
+    server: TrackingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
+    MLflowSink(_plan(server, "token"), {"MLFLOW_TRACKING_TOKEN": "s3cret"}).open()
+    assert os.environ["MLFLOW_TRACKING_TOKEN"] == "s3cret"
 
 
 def test_the_model_is_registered_once_with_the_way_back_to_its_run(

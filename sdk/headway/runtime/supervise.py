@@ -14,6 +14,7 @@ from headway.runtime.status import Heartbeat
 from headway.runtime.store import Stores
 from headway.spec.layout import ContainerLayout
 from headway.spec.plan import Plan
+from headway.tracking import models
 from headway.tracking.delivery import Delivery
 from headway.tracking.sinks import Opened, Outcome, Sink
 from headway.tracking.spool import Spool
@@ -24,8 +25,6 @@ SAMPLE_S = 5.0
 TRACKING_DEADLINE_S = 30.0
 HURRIED_S = 8.0
 """After a signal the platform kills within some 30 s, of which training had up to 15."""
-MODEL_BYTES_S = 5e6
-"""A slow line to the tracking server: a larger model is given more time."""
 
 
 def sinks(plan: Plan, variables: Mapping[str, str], outputs: Path) -> list[Sink]:
@@ -105,7 +104,7 @@ class Supervision:
 
     def _deliver(self, outcome: Outcome, signals: Signals, started: float) -> None:
         size = publish.size_of(outcome.model) if outcome.model else 0
-        deadline = time.monotonic() + TRACKING_DEADLINE_S + size / MODEL_BYTES_S
+        deadline = time.monotonic() + TRACKING_DEADLINE_S + size / models.BYTES_S
 
         def hurried() -> bool:
             since = signals.received_at

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headway.errors import HeadwayError
 from headway.spec.status import ModelVersion
 from headway.tracking.sinks import Opened, Outcome, Refused, Sink
-from headway.tracking.spool import SpoolReader
+from headway.tracking.spool import Event, SpoolReader
 
 LOOK_S = 1.0
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0)
@@ -36,6 +36,7 @@ class Delivery:
         self._abandoned = threading.Event()
         self._outcome: Outcome | None = None
         self._trouble: HeadwayError | None = None
+        self._left_out = False
         self._thread = threading.Thread(target=self._run, name=f"tracking-{sink.name}", daemon=True)
 
     def start(self) -> None:
@@ -92,12 +93,22 @@ class Delivery:
         events = self._reader.read()
         if not events:
             return False
+        self._deliver(events)
+        self._reader.commit()
+        return True
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        """Where the server refuses, halve: only the events that it never takes are left out."""
         try:
             self._sink.deliver(events)
         except Refused as error:
-            self._told(f"{self._sink.name} refused events, which are left out: {error.message}")
-        self._reader.commit()
-        return True
+            if len(events) > 1:
+                middle = len(events) // 2
+                self._deliver(events[:middle])
+                self._deliver(events[middle:])
+            elif not self._left_out:
+                self._left_out = True
+                self._told(f"{self._sink.name} refused events, which are left out: {error.message}")
 
     def _pause(self, failures: int) -> None:
         if self._outcome is None:

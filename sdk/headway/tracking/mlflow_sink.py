@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from headway.errors import RemoteError
@@ -20,15 +21,19 @@ METRICS_A_CALL = 1000
 PARAMS_A_CALL = 100
 """MLflow's limits of one log_batch (mlflow.utils.validation, 3.17)."""
 VALUE_LENGTH = 500
+TAG_LENGTH = 5000
 NAME_LENGTH = 250
 
 _CLIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""By default a client retries for minutes; delivery has its own retries, and a deadline."""
+"""By default a client retries for minutes, also what is not safe to send twice (a run would be made twice);
+delivery has its own retries, and a deadline."""
+_SETTINGS = "MLFLOW_TRACKING_"
+"""The user's variables for the client begin so: token, user name and password, certificates."""
 
 _ENDED = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _PERMANENT = frozenset(
@@ -43,14 +48,16 @@ class MLflowSink:
 
     def __init__(self, plan: Plan, environment: Mapping[str, str]) -> None:
         self._plan = plan
-        self._tags = tags(plan, environment)
+        self._tags = {_name(key): value[:TAG_LENGTH] for key, value in tags(plan, environment).items()}
+        self._settings = {name: value for name, value in environment.items() if name.startswith(_SETTINGS)}
         self._params: dict[str, str] = {}
+        self._sent: set[Path] = set()
         self._run_id = ""
         self._client: Any = None
 
     def open(self) -> Opened:
         """Find the run by its tag, or make it and its experiment."""
-        os.environ.update(_CLIENT)
+        os.environ.update(self._settings | _CLIENT)
         from mlflow import MlflowClient
 
         uri = self._plan.tracking.uri
@@ -81,7 +88,7 @@ class MLflowSink:
         version = None
         with _calling(self._plan.tracking.uri):
             if outcome.model is not None:
-                models.upload(self._client, self._run_id, outcome.model)
+                models.upload(self._client, self._run_id, outcome.model, self._sent)
                 if (name := self._plan.tracking.register_as) and outcome.state == "finished":
                     version = models.register(self._client, self._run_id, name, self._plan, outcome.model_uri)
             self._client.set_terminated(self._run_id, status=_ENDED[outcome.state])
@@ -135,8 +142,9 @@ def _metrics(event: Event) -> Iterator[Any]:
 
 
 def _name(key: str) -> str:
-    """MLflow takes letters, digits and `_-. /:` in names."""
-    return re.sub(r"[^\w\-. /:]", "_", key)[:NAME_LENGTH]
+    """MLflow takes letters, digits and `_-. /:` in names, and only such as are no other path's long form."""
+    plain = re.sub(r"[^\w\-. /:]", "_", key)[:NAME_LENGTH]
+    return "/".join(part for text in plain.split("/") if (part := text.lstrip("."))) or "_"
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,24 @@ from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 
 ARTIFACTS = "model"
+BYTES_S = 5e6
+"""A slow line to the tracking server: a larger model is given more time."""
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+"""Seconds, read by MLflow's client at each request; the sink sets it."""
 
 
-def upload(client: Any, run_id: str, model: Path) -> None:
-    """Send the model's file (or folder) to the run's artifacts `model/`; once for a file of that size."""
-    there = {item.path: item.file_size for item in client.list_artifacts(run_id, ARTIFACTS)}
+def upload(client: Any, run_id: str, model: Path, sent: set[Path]) -> None:
+    """Send the model's file (or folder) to the run's artifacts `model/`, over what an earlier start left.
+
+    `sent` remembers what has arrived, for a call after a failure.
+    """
     for path in [model] if model.is_file() else sorted(model.rglob("*")):
-        if not path.is_file():
+        if path in sent or not path.is_file():
             continue
         below = path.relative_to(model.parent).parent
-        target = ARTIFACTS if below == Path() else f"{ARTIFACTS}/{below}"
-        if there.get(f"{target}/{path.name}") != path.stat().st_size:
-            client.log_artifact(run_id, str(path), target)
+        with _patience(path.stat().st_size):
+            client.log_artifact(run_id, str(path), ARTIFACTS if below == Path() else f"{ARTIFACTS}/{below}")
+        sent.add(path)
 
 
 def register(client: Any, run_id: str, name: str, plan: Plan, uri: str | None) -> ModelVersion:
@@ -49,3 +58,14 @@ def register(client: Any, run_id: str, name: str, plan: Plan, uri: str | None) -
         description=f"From run {plan.run_id}: {plan.base_output_uri}",
     )
     return ModelVersion(name=name, version=str(version.version))
+
+
+@contextmanager
+def _patience(size: int) -> Iterator[None]:
+    """The server answers an upload only when it has passed the whole file on: a large one takes longer."""
+    before = os.environ[_TIMEOUT]
+    os.environ[_TIMEOUT] = str(int(before) + int(size / BYTES_S))
+    try:
+        yield
+    finally:
+        os.environ[_TIMEOUT] = before

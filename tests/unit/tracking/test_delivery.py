@@ -93,6 +93,18 @@ def test_events_that_are_refused_do_not_hold_up_the_rest(tmp_path: Path) -> None
     assert "bad name" in told.warnings[0]
 
 
+def test_of_a_batch_only_the_refused_events_are_left_out(tmp_path: Path) -> None:
+    spool, sink = Spool(tmp_path), MemorySink()
+    sink.refuses = lambda event: bool(event["step"] in (3, 7))
+    told = Told(sink, tmp_path)
+    for step in range(10):
+        spool.metrics({"loss": 1.0}, step=step)
+    told.delivery.start()
+    assert told.end()
+    assert sink.steps == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert told.warnings == ["mlflow refused events, which are left out: bad name"]
+
+
 def test_a_fault_in_the_sink_is_a_warning(tmp_path: Path) -> None:
     class Faulty(MemorySink):
         def open(self) -> Opened:
