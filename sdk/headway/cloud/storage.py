@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from headway.cloud.session import TIMEOUT_S, Session, translated
 from headway.errors import InputError, NotFound, RemoteError
+
+if TYPE_CHECKING:
+    import requests
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,7 @@ class ObjectStore:
 
         Raises NotFound, and RemoteError at once: the caller retries.
         """
-        base = f"{self._session.endpoint('storage')}/storage/v1/b/{self.bucket}"
-        url = f"{base}/o/{quote(name, safe='')}?alt=media"
-        with (
-            self._calling("read", name),
-            self._session.http.get(url, stream=True, timeout=TIMEOUT_S) as reply,
-        ):
-            if reply.status_code == 404:
-                raise NotFound(f"cannot read {self.uri(name)}: there is no such object")
-            if not reply.ok:
-                raise RemoteError(f"cannot read {self.uri(name)}: {reply.status_code} {reply.reason}")
+        with self._get("read", name, "alt=media") as reply:
             yield from reply.iter_content(1 << 20)
 
     def read_from(self, name: str, offset: int) -> bytes:
@@ -113,12 +108,16 @@ class ObjectStore:
             ),
         )
 
-    def generation(self, name: str) -> tuple[int, datetime]:
-        """The object's generation and when it was written (UTC). Raises NotFound."""
-        with self._calling("look up", name):
-            blob = self._bucket.blob(name)
-            blob.reload(timeout=TIMEOUT_S)
-            return int(blob.generation), blob.updated
+    def generation(self, name: str) -> tuple[int, float]:
+        """The object's generation and its age in seconds, both by the server: clocks here may be minutes off.
+
+        Raises NotFound.
+        """
+        with self._get("look up", name, "fields=generation,updated") as reply:
+            document = reply.json()
+            now = parsedate_to_datetime(reply.headers["Date"])
+        written = datetime.fromisoformat(document["updated"])
+        return int(document["generation"]), (now - written).total_seconds()
 
     def replace(self, name: str, data: bytes, *, generation: int) -> bool:
         """Write over that very generation of the object; False where another has come since."""
@@ -168,6 +167,21 @@ class ObjectStore:
             except PreconditionFailed:
                 return False
         return True
+
+    @contextmanager
+    def _get(self, verb: str, name: str, query: str) -> Iterator[requests.Response]:
+        """One plain GET of the object, not tried again."""
+        base = f"{self._session.endpoint('storage')}/storage/v1/b/{self.bucket}"
+        url = f"{base}/o/{quote(name, safe='')}?{query}"
+        with (
+            self._calling(verb, name),
+            self._session.http.get(url, stream=True, timeout=TIMEOUT_S) as reply,
+        ):
+            if reply.status_code == 404:
+                raise NotFound(f"cannot {verb} {self.uri(name)}: there is no such object")
+            if not reply.ok:
+                raise RemoteError(f"cannot {verb} {self.uri(name)}: {reply.status_code} {reply.reason}")
+            yield reply
 
     def _calling(self, verb: str, name: str) -> AbstractContextManager[None]:
         return translated(f"cannot {verb} {self.uri(name)}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from headway.cloud.build import RUNNING, Build, Builds, render
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import BuildFailed, DeadlinePassed
+from headway.errors import BuildFailed, DeadlinePassed, RemoteError
+from headway.jobs.patience import patiently
 from headway.jobs.planning import Prepared
 from headway.jobs.progress import Progress, interruptible
 from headway.source import assets
@@ -28,16 +30,27 @@ def build_image(prepared: Prepared, services: Services, progress: Progress) -> N
     tag = f"headway-{plan.image.digest[:20]}"
     build = builds.tagged(tag)
     if build is None:
-        with interruptible("stopped before the image build began", "nothing goes on running"):
-            context = plan.layout.build_context(plan.image.digest)
-            _send_context(prepared, store, context, progress)
-            build = builds.create(_body(prepared, context, tag))
+        context = plan.layout.build_context(plan.image.digest)
+        _send_context(prepared, store, context, progress)
+        build = _start(prepared, builds, context, tag)
     progress.step("image", f"build {plan.image.uri.rpartition('/')[2]} (Cloud Build {build.build_id})")
     with interruptible(
         f"stopped waiting: the image build {build.build_id} goes on, and a next submit uses its image",
-        f"to stop it: launch cancel --build {build.build_id}",
+        f"to stop it: {_cancel_command(build, prepared)}",
     ):
         _wait(builds, build, prepared, store, progress)
+
+
+def _start(prepared: Prepared, builds: Builds, context: str, tag: str) -> Build:
+    with interruptible(
+        "stopped while the image build was being started: it may have been",
+        "submit again: it waits for that build, and names it",
+    ):
+        return builds.create(_body(prepared, context, tag))
+
+
+def _cancel_command(build: Build, prepared: Prepared) -> str:
+    return f"launch cancel{prepared.place.words} --build {build.build_id}"
 
 
 def cancel_build(build_id: str, place: Place) -> None:
@@ -72,16 +85,17 @@ def _body(prepared: Prepared, context: str, tag: str) -> dict[str, object]:
 def _wait(builds: Builds, build: Build, prepared: Prepared, store: ObjectStore, progress: Progress) -> None:
     log = _Log(store, f"{prepared.plan.layout.build_logs}/log-{build.build_id}.txt", progress)
     deadline = time.monotonic() + BUILD_DEADLINE_S
+    asked = build.build_id
     while build.status in RUNNING:
         if time.monotonic() > deadline:
             raise DeadlinePassed(
                 f"the image build {build.build_id} still reads {build.status} after two hours",
-                hint=f"to stop it: launch cancel --build {build.build_id}",
+                hint=f"to stop it: {_cancel_command(build, prepared)}",
             )
         time.sleep(1)
         log.follow()
-        build = builds.get(build.build_id)
-    log.follow()
+        build = patiently(lambda: builds.get(asked), until=deadline)
+    log.end()
     if build.status != "SUCCESS":
         environment = prepared.loaded.spec.environment
         raise BuildFailed(
@@ -105,10 +119,22 @@ class _Log:
         self._rest = b""
 
     def follow(self) -> None:
-        data = self._store.read_from(self.name, self._offset)
+        """Hand on what is new; a log that cannot be read ends no build: the next look makes up for it."""
+        data = b""
+        with suppress(RemoteError):
+            data = self._store.read_from(self.name, self._offset)
         self._offset += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            text = line.decode(errors="replace")
-            self.last.append(text)
-            self._progress.line(text)
+            self._tell(line)
+
+    def end(self) -> None:
+        """Hand on what is left, a last line without its end too."""
+        self.follow()
+        if self._rest:
+            self._tell(self._rest)
+
+    def _tell(self, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        self.last.append(text)
+        self._progress.line(text)

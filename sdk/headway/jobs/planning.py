@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,16 @@ class Prepared:
 
     def again(self, number: int) -> Prepared:
         """The same content as another run: the `number`th."""
-        return prepare_from(self.loaded, self.place, self.bundle, self.environment, self.plan, number)
+        pins = self.plan
+        plan = make_plan(
+            self.loaded.spec, self.place, code=pins.code, image=pins.image, data=pins.data, again=number
+        )
+        return replace(self, plan=plan)
+
+    @property
+    def push_command(self) -> str:
+        """What sends this job's data, as it is to be typed."""
+        return f"launch data push{self.place.words} {self.loaded.path}"
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,6 @@ def prepare(
         data=pins,
     )
     return Prepared(loaded, place, bundle, environment, plan)
-
-
-def prepare_from(
-    loaded: Loaded, place: Place, bundle: Bundle, environment: EnvironmentSource, plan: Plan, number: int
-) -> Prepared:
-    """The same digests under the `number`th run id."""
-    numbered = make_plan(loaded.spec, place, code=plan.code, image=plan.image, data=plan.data, again=number)
-    return Prepared(loaded, place, bundle, environment, numbered)
 
 
 def look_up(prepared: Prepared, services: Services) -> Found:
@@ -200,7 +201,7 @@ def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewSt
         if found.bundle
         else PreviewStep("bundle", "upload", code, "no bundle of this digest is in the bucket"),
         *(
-            PreviewStep("data", "missing", text, f"not in {plan.data_remote}: run launch data push")
+            PreviewStep("data", "missing", text, f"not in {plan.data_remote}: run {prepared.push_command}")
             if pin.path in found.data_missing
             else PreviewStep("data", "reuse", text, f"this version is in {plan.data_remote}")
             for pin, text in data

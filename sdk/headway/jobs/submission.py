@@ -6,19 +6,19 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import DataNotReady, DeadlinePassed
+from headway.errors import DataNotReady, DeadlinePassed, NotFound, Refused, RemoteError
 from headway.jobs import planning
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
 from headway.jobs.progress import Progress, Silent, interruptible
-from headway.jobs.run import Run, find_job
+from headway.jobs.run import Run, attach
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 
@@ -42,46 +42,43 @@ def submit(
     Raises InputError before anything is sent, BuildFailed, RemoteError, and Interrupted on Ctrl-C.
     """
     progress = progress or Silent()
-    with interruptible("stopped before anything was sent", "nothing goes on running"):
+    with interruptible("stopped before any job was created", "nothing goes on running"):
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
         services = services or Services(place)
         found = planning.look_up(prepared, services)
-    lapsed = False
-    if found.claimed and not again:
-        run = _attach(prepared.plan, services, progress)
-        if run is not None:
+        if found.claimed and not again and (run := _running(prepared.plan, services, progress)):
             return run
-        lapsed = True
-    _require_data(prepared.plan, found)
-    _provide_image(prepared, found, services, progress)
-    _provide_bundle(prepared, found, services.store, progress)
-    plan = prepared.plan if lapsed else _claim(prepared, services.store, again)
-    if plan is None:
-        run = _attach(prepared.plan, services, progress)
-        if run is not None:
-            return run
-        plan = prepared.plan
-    return _create(plan, services, progress)
+        _require_data(prepared, found)
+        _provide_image(prepared, found, services, progress)
+        _provide_bundle(prepared, found, services.store, progress)
+    claimed = _claim(prepared, services, again, progress)
+    return claimed if isinstance(claimed, Run) else _create(claimed, services, progress)
 
 
 def _create(plan: Plan, services: Services, progress: Progress) -> Run:
-    """Create the job of a claim that is ours."""
+    """Create the job of a claim that is ours. Where Vertex AI refuses it, the claim is given up again."""
+    words = services.place.words
+    region = plan.regions[0]
     with interruptible(
         f"stopped while the job of {plan.run_id} was being created: it may have been",
-        f"look with: launch status {plan.run_id}; stop it with: launch cancel {plan.run_id}",
+        f"look with: launch status{words} {plan.run_id}; stop it with: launch cancel{words} {plan.run_id}",
     ):
-        region = plan.regions[0]
-        job = services.jobs(region).create(vertex.render(plan))
+        try:
+            job = services.jobs(region).create(vertex.render(plan))
+        except Refused:
+            with suppress(RemoteError):  # then it lapses by itself
+                services.store.delete(plan.layout.plan(plan.run_id))
+            raise
     progress.step("job", f"created {plan.run_id} in {region}: {job.name}")
     return Run(plan, services, job=job)
 
 
-def _require_data(plan: Plan, found: Found) -> None:
+def _require_data(prepared: Prepared, found: Found) -> None:
     if found.data_missing:
-        names = ", ".join(found.data_missing)
+        names, plan = ", ".join(found.data_missing), prepared.plan
         raise DataNotReady(
             f"{names}: the version that is tracked here is not in {plan.data_remote}",
-            hint="send it with: launch data push config.yaml   (with the same --local or --profile)",
+            hint=f"send it with: {prepared.push_command}",
         )
 
 
@@ -112,41 +109,66 @@ def _provide_bundle(prepared: Prepared, found: Found, store: ObjectStore, progre
     progress.step("bundle", f"uploaded {said}")
 
 
-def _claim(prepared: Prepared, store: ObjectStore, again: bool) -> Plan | None:
-    """Write plan.json where no plan is: the plan that was written, or None where another submit was first."""
-    for number in count(1):
-        plan = prepared.plan if number == 1 else prepared.again(number).plan
-        document = plan.model_dump_json(indent=1).encode()
-        name = plan.layout.plan(plan.run_id)
-        if store.write(name, document, only_if_absent=True, content_type="application/json"):
-            return plan
-        if not again:
-            return None
-    raise AssertionError("count() does not end")
+def _claim(prepared: Prepared, services: Services, again: bool, progress: Progress) -> Plan | Run:
+    """Write plan.json where no plan is: the plan to create a job of, or the run where another has one.
 
-
-def _attach(plan: Plan, services: Services, progress: Progress) -> Run | None:
-    """The run of a claim that is there already; None where its submit died and the claim is now ours."""
-    store = services.store
-    deadline = time.monotonic() + CLAIM_LAPSES_S + 30
+    A claim with no job is waited for: its submit creates one, or died, and then the claim becomes ours.
+    """
+    plan, deadline = prepared.plan, time.monotonic() + CLAIM_LAPSES_S + 30
     with interruptible(
-        f"stopped while waiting for another submit of {plan.run_id}",
-        f"look with: launch status {plan.run_id}",
+        f"stopped while {plan.run_id} was being claimed: no job of it was created here",
+        f"look with: launch status{services.place.words} {plan.run_id}",
     ):
-        while time.monotonic() < deadline:
-            job = find_job(services, plan)
-            if job is not None:
-                progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
-                return Run(plan, services, job=job)
-            generation, written = store.generation(plan.layout.plan(plan.run_id))
-            age = (datetime.now(UTC) - written).total_seconds()
-            if age > CLAIM_LAPSES_S:
-                document = plan.model_dump_json(indent=1).encode()
-                if store.replace(plan.layout.plan(plan.run_id), document, generation=generation):
-                    return None
-            progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
+        if again:
+            return _claim_next(prepared, services.store)
+        for look in count(1):
+            if _write(plan, services.store):
+                return plan
+            if run := _running(plan, services, progress):
+                return run
+            if _take_over(plan, services.store):
+                return plan
+            if time.monotonic() > deadline:
+                break
+            if look == 1:
+                progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
             time.sleep(2)
     raise DeadlinePassed(
         f"another submit claimed {plan.run_id}, but no job came",
         hint="submit again, or with --again for a run of its own",
     )
+
+
+def _claim_next(prepared: Prepared, store: ObjectStore) -> Plan:
+    """The first number of this content that is free."""
+    plans = (prepared.plan if number == 1 else prepared.again(number).plan for number in count(1))
+    return next(plan for plan in plans if _write(plan, store))
+
+
+def _write(plan: Plan, store: ObjectStore) -> bool:
+    name, document = plan.layout.plan(plan.run_id), plan.model_dump_json(indent=1).encode()
+    return store.write(name, document, only_if_absent=True, content_type="application/json")
+
+
+def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
+    """The run of a claim that is there already; None where it has no job (yet), or is gone again.
+
+    Its job is looked for where its own plan sent it: the profile may name another region today.
+    """
+    try:
+        run = attach(plan.run_id, services.place, services=services)
+        state = run.state
+    except NotFound:
+        return None
+    progress.step("job", f"{plan.run_id} was submitted before: {state} (--again for another)")
+    return run
+
+
+def _take_over(plan: Plan, store: ObjectStore) -> bool:
+    """Make the claim ours where its submit must have died; of several that try, one does."""
+    name, document = plan.layout.plan(plan.run_id), plan.model_dump_json(indent=1).encode()
+    try:
+        generation, age_s = store.generation(name)
+    except NotFound:
+        return False  # given up meanwhile: the next look claims it
+    return age_s > CLAIM_LAPSES_S and store.replace(name, document, generation=generation)

@@ -59,9 +59,9 @@ class MemoryStore:
         self.written[name] = datetime.now(UTC)
         return True
 
-    def generation(self, name: str) -> tuple[int, datetime]:
+    def generation(self, name: str) -> tuple[int, float]:
         self.read(name)
-        return self.generations[name], self.written[name]
+        return self.generations[name], (datetime.now(UTC) - self.written[name]).total_seconds()
 
     def replace(self, name: str, data: bytes, *, generation: int) -> bool:
         return self.generations[name] == generation and self.write(name, data)
@@ -69,6 +69,9 @@ class MemoryStore:
     def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
         self.uploads.append(name)
         return self.write(name, path.read_bytes(), only_if_absent=only_if_absent)
+
+    def delete(self, name: str) -> None:
+        self.objects.pop(name, None)
 
     def download(self, name: str, path: Path) -> None:
         path.write_bytes(self.read(name))
@@ -141,8 +144,10 @@ class MemoryBuilds:
         self.created: list[dict[str, Any]] = []
         self.cancelled: list[str] = []
         self.before_get: Callable[[], None] = lambda: None
+        self.before_create: Callable[[], None] = lambda: None
 
     def create(self, body: dict[str, Any]) -> Build:
+        self.before_create()
         self.created.append(body)
         self.store.objects[f"headway/build-logs/log-b{len(self.created)}.txt"] = self.log.encode()
         return Build(f"b{len(self.created)}", "QUEUED", "", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.errors import BuildFailed, DataNotReady, InputError, Interrupted, RemoteError
+from headway.errors import BuildFailed, DataNotReady, InputError, Interrupted, Refused, RemoteError
 from headway.jobs import submission
 from headway.jobs.planning import plan
 from headway.jobs.run import Run
@@ -126,7 +126,7 @@ def test_data_that_was_not_pushed_stops_the_submit_with_the_command_that_fixes_i
     with pytest.raises(DataNotReady) as caught:
         submit("data=[data]")
     assert "data" in caught.value.message
-    assert "launch data push" in str(caught.value.hint)
+    assert caught.value.hint == f"send it with: launch data push --profile test {config}"
     assert world.vertex.jobs == []
     assert world.store.uploads == []
 
@@ -141,7 +141,7 @@ def test_ctrl_c_during_the_build_says_that_it_goes_on_and_how_to_stop_it(
     with pytest.raises(Interrupted) as caught:
         submit()
     assert "the image build b1 goes on" in caught.value.message
-    assert "launch cancel --build b1" in str(caught.value.hint)
+    assert "launch cancel --profile test --build b1" in str(caught.value.hint)
 
 
 def test_ctrl_c_while_the_job_is_created_says_how_to_look_and_stop(
@@ -153,7 +153,33 @@ def test_ctrl_c_while_the_job_is_created_says_how_to_look_and_stop(
     world.vertex.before_create = interrupt
     with pytest.raises(Interrupted) as caught:
         submit()
-    assert "launch cancel tiny-" in str(caught.value.hint)
+    assert "launch cancel --profile test tiny-" in str(caught.value.hint)
+
+
+def test_ctrl_c_while_a_build_is_started_says_that_it_may_have_been(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.builds.before_create = interrupt
+    with pytest.raises(Interrupted, match="it may have been"):
+        submit()
+
+
+@pytest.mark.parametrize("part", ["environments", "bundles", "runs"])
+def test_ctrl_c_while_something_is_written_says_what_goes_on(
+    submit: Callable[..., Run], world: MemoryPlace, part: str
+) -> None:
+    def interrupt(name: str) -> None:
+        if f"/{part}/" in name:
+            raise KeyboardInterrupt
+
+    world.store.before_write = interrupt
+    with pytest.raises(Interrupted) as caught:
+        submit()
+    assert caught.value.message.startswith("stopped ")
+    assert world.vertex.jobs == []
 
 
 def test_a_claim_left_by_a_submit_that_died_is_taken_over_once_it_has_lapsed(
@@ -170,6 +196,74 @@ def test_a_claim_left_by_a_submit_that_died_is_taken_over_once_it_has_lapsed(
         world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
     submit()
     assert len(world.vertex.jobs) == 1
+
+
+def test_a_job_that_vertex_ai_refuses_leaves_no_claim_that_the_next_submit_would_wait_for(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    def refuse() -> None:
+        raise Refused("permission denied")
+
+    world.vertex.before_create = refuse
+    with pytest.raises(Refused):
+        submit()
+    world.vertex.before_create = lambda: None
+    told = Told()
+    submit(told=told)
+    assert len(world.vertex.jobs) == 1
+    assert not any("waiting" in detail for _, detail in told.steps)
+
+
+def test_a_lapsed_claim_is_taken_over_only_when_the_job_can_be_created_at_once(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    submit()
+    world.vertex.jobs.clear()
+    world.builds.created.clear()  # the image is gone, so that the next submit builds, for minutes
+    for name in world.store.written:
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+    during: list[int] = []
+    claim = next(name for name in world.store.objects if name.endswith("plan.json"))
+    world.builds.before_get = lambda: during.append(world.store.generations[claim])
+    submit()
+    assert during == [1]
+    assert world.store.generations[claim] == 2
+
+
+def test_a_run_is_found_in_the_region_it_went_to_when_the_profile_names_another_today(
+    config: Path, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = MemoryPlace().vertex
+    monkeypatch.setattr(world, "jobs", lambda region: world.vertex if region == "us-central1" else empty)
+    first = submission.submit(config, place=PLACE, services=world.services)
+    for name in world.store.written:
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+    moved = PLACE.model_copy(update={"region": "europe-west4"})
+    second = submission.submit(config, place=moved, services=world.services)
+    assert second.job().name == first.job().name
+    assert empty.jobs == []
+
+
+def test_an_outage_while_a_build_is_waited_for_does_not_end_the_submit(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    failures = iter([RemoteError("503"), RemoteError("503")])
+
+    def fail() -> None:
+        if error := next(failures, None):
+            raise error
+
+    world.builds.before_get = fail
+    assert submit().state == "running"
+
+
+def test_the_last_line_of_a_build_is_shown_though_it_does_not_end(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    world.builds.ending, world.builds.log = "FAILURE", "Step 1/2 : FROM nowhere\nmanifest unknown"
+    with pytest.raises(BuildFailed) as caught:
+        submit()
+    assert caught.value.details[-1] == "manifest unknown"
 
 
 def test_a_second_submit_waits_for_the_one_that_claimed_the_run_first(

@@ -1,0 +1,47 @@
+"""Objects, asked for by plain requests where Google's client is too slow or does not tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from headway.cloud.session import Session
+from headway.cloud.storage import ObjectStore
+from headway.errors import NotFound
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """Holds one object, written 90 s before the server's own time."""
+
+    def do_GET(self) -> None:
+        there = self.path.startswith("/storage/v1/b/acme/o/runs%2Fplan.json?")
+        self.send_response_only(200 if there else 404)
+        self.send_header("Date", "Sun, 22 Nov 2026 10:01:30 GMT")
+        self.end_headers()
+        if there:
+            self.wfile.write(b'{"generation": "7", "updated": "2026-11-22T10:00:00.000Z"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    server = HTTPServer(("127.0.0.1", 0), Bucket)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoints = {"storage": f"http://127.0.0.1:{server.server_port}"}
+    yield ObjectStore(Session("acme", endpoints=endpoints, anonymous=True), "acme")
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_age_of_an_object_is_told_by_the_servers_clock_not_by_ours(store: ObjectStore) -> None:
+    assert store.generation("runs/plan.json") == (7, 90.0)
+
+
+def test_the_age_of_an_object_that_is_not_there_is_not_found(store: ObjectStore) -> None:
+    with pytest.raises(NotFound, match="there is no such object"):
+        store.generation("runs/other.json")
