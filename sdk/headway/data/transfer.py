@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
+from headway.cloud.asking import ask_each
 from headway.cloud.storage import split_uri
 from headway.data.disk import full_disk_told, require_space
-from headway.errors import DataNotReady, HeadwayError, MachineError, NotFound, RemoteError
+from headway.errors import DataNotReady, MachineError, NotFound, RemoteError
 from headway.spec.place import Place
 from headway.spec.plan import DataPin
 
@@ -64,8 +65,7 @@ def missing(pins: Sequence[DataPin], remote: str, stores: Callable[[str], Object
     """The pins whose object (of a folder: its manifest, which DVC pushes last) is not in the remote."""
     bucket, prefix = split_uri(remote)
     store = stores(bucket)
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda pin: store.exists(_object(prefix, pin.md5, pin.legacy)), pins))
+    found = ask_each(lambda pin: store.exists(_object(prefix, pin.md5, pin.legacy)), pins)
     return [pin for pin, there in zip(pins, found, strict=True) if not there]
 
 
@@ -141,7 +141,7 @@ def _raise_answer(done: subprocess.CompletedProcess[str], paths: Sequence[str]) 
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        raise HeadwayError(
+        raise RemoteError(
             f"dvc push of {', '.join(paths)} ended with code {done.returncode}",
             details=done.stderr.splitlines()[-8:],
             hint="run `dvc push` by hand to see more",

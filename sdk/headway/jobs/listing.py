@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 
 from headway.cloud import vertex
+from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
 from headway.errors import NotFound
 from headway.jobs.run import Run, RunView, attach
 from headway.spec import layout
 from headway.spec.place import Place
 
-_AT_ONCE = 8
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -25,9 +24,8 @@ def runs(place: Place, *, limit: int = 20, regions: Iterable[str] = ()) -> list[
     for region in dict.fromkeys((place.region, *regions)):
         jobs += islice(services.jobs(region).labelled(layout.LABEL_RUN), limit)
     jobs.sort(key=lambda job: job.created or _BEGINNING, reverse=True)
-    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="runs") as pool:
-        views = pool.map(lambda job: _view(job, services), jobs[:limit])
-        return [view for view in views if view is not None]
+    views = ask_each(lambda job: _view(job, services), jobs[:limit])
+    return [view for view in views if view is not None]
 
 
 def _view(job: vertex.Job, services: Services) -> RunView | None:

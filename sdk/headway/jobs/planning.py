@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from headway.cloud.asking import ask
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.config import Loaded, check_files, load
@@ -130,12 +130,11 @@ def look_up(prepared: Prepared, services: Services) -> Found:
     def missing() -> tuple[str, ...]:
         return tuple(pin.path for pin in transfer.missing(plan.data, plan.data_remote, services.bucket))
 
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="look-up") as pool:
-        image = pool.submit(services.image_digest, plan.image.uri)
-        bundle = pool.submit(store.exists, plan.layout.bundle(plan.code.digest))
-        data = pool.submit(missing)
-        claim = pool.submit(store.exists, plan.layout.plan(plan.run_id))
-        return Found(image.result() is not None, bundle.result(), data.result(), claim.result())
+    image = ask(lambda: services.image_digest(plan.image.uri))
+    bundle = ask(lambda: store.exists(plan.layout.bundle(plan.code.digest)))
+    data = ask(missing)
+    claim = ask(lambda: store.exists(plan.layout.plan(plan.run_id)))
+    return Found(image.result() is not None, bundle.result(), data.result(), claim.result())
 
 
 def plan(
