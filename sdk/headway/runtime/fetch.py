@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -77,6 +78,7 @@ def checkpoints(uri: str, stores: Stores, into: Path) -> list[Path]:
     """Bring the run's checkpoints below `uri`, newest first; the first is what to go on from.
 
     The newest must come; the others (the best so far is among them) as long as half the disk is left.
+    One that was torn, its machine having gone while it was rewritten, comes after those that are whole.
     """
     into.mkdir(parents=True, exist_ok=True)
     bucket, prefix = split_uri(uri)
@@ -95,6 +97,7 @@ def checkpoints(uri: str, stores: Stores, into: Path) -> list[Path]:
         with full_disk_told(into, item.size):
             store.download(item.name, target)
         brought.append(target)
+    brought.sort(key=lambda path: not zipfile.is_zipfile(path))  # the form in which torch saves
     if brought:
         say(f"resume: from {brought[0].name}")
     return brought

@@ -122,7 +122,7 @@ def _finish(
 ) -> None:
     try:
         supervision.finish(code, bundle, signals)
-    except HeadwayError as error:
+    except (HeadwayError, OSError) as error:
         if code == 0:
             raise  # a run whose model did not arrive has not succeeded
         heartbeat.warning(str(error))

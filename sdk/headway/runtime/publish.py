@@ -87,7 +87,7 @@ class Mirror:
         for name in [name for name in self._sent if name not in here]:
             self._store.delete(f"{self._prefix}/{name}")
             with self._lock:
-                del self._sent[name]
+                self._sent.pop(name, None)
         self._looked = here
 
 

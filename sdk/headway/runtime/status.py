@@ -110,16 +110,16 @@ class Heartbeat:
         """Whether it was written."""
         if self._store is None:
             return False
-        self._read_spool()
-        with self._lock:
-            self._status = self._status.model_copy(update={"updated": datetime.now(UTC)})
-            document = self._status.model_dump_json(indent=1).encode()
         try:
+            self._read_spool()
+            with self._lock:
+                self._status = self._status.model_copy(update={"updated": datetime.now(UTC)})
+                document = self._status.model_dump_json(indent=1).encode()
             self._store.write(self._name, document, content_type="application/json")
-        except HeadwayError as error:
+        except (HeadwayError, OSError) as error:
             # the run is worth more than its heartbeat; the next beat tries again
             if not self._failed:
-                warn(f"the status cannot be written: {error.message}")
+                warn(f"the status cannot be written: {error}")
             self._failed = True
             return False
         self._failed = False

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from headway.errors import HeadwayError
 from headway.runtime import publish
 from headway.runtime.log import say
 from headway.runtime.signals import Signals
@@ -69,7 +71,7 @@ class Supervision:
     def finish(self, code: int, bundle: frozenset[str], signals: Signals) -> None:
         """Upload the last checkpoints, outputs and model, deliver what tracking has left.
 
-        Raises RemoteError where something could not be uploaded; tracking that fails is a warning.
+        Raises RemoteError or OSError where something could not be uploaded; tracking that fails is a warning.
         """
         self._over.set()
         started = time.monotonic()
@@ -82,6 +84,11 @@ class Supervision:
         )
         try:
             self._upload(code, bundle)
+        except (HeadwayError, OSError):
+            # the run fails by it: no version is registered, and no address given at which nothing is
+            state = "failed" if outcome.state == "finished" else outcome.state
+            outcome = replace(outcome, state=state, model_uri=None)
+            raise
         finally:
             self._deliver(outcome, signals, started)
         # W&B's offline files lie there, whole only now

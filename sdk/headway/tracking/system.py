@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,14 @@ class Machine:
             values["system/network_receive_megabytes"] = round(received / _MB, 3)
             values["system/network_transmit_megabytes"] = round(sent / _MB, 3)
         for number, (nvml, gpu) in enumerate(self._gpus):
-            used, used_memory = nvml.nvmlDeviceGetUtilizationRates(gpu), nvml.nvmlDeviceGetMemoryInfo(gpu)
-            values[f"system/gpu_{number}_utilization_percentage"] = used.gpu
-            values[f"system/gpu_{number}_memory_usage_megabytes"] = round(used_memory.used / _MB, 1)
-            percent = 100 * used_memory.used / used_memory.total
-            values[f"system/gpu_{number}_memory_usage_percentage"] = round(percent, 1)
+            # a slice of a GPU (MIG) has no utilization; what a driver does not say is left out
+            with suppress(nvml.NVMLError):
+                used = nvml.nvmlDeviceGetMemoryInfo(gpu)
+                values[f"system/gpu_{number}_memory_usage_megabytes"] = round(used.used / _MB, 1)
+                percent = 100 * used.used / used.total
+                values[f"system/gpu_{number}_memory_usage_percentage"] = round(percent, 1)
+                utilization = nvml.nvmlDeviceGetUtilizationRates(gpu).gpu
+                values[f"system/gpu_{number}_utilization_percentage"] = utilization
         return values
 
 

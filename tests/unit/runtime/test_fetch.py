@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,13 @@ def test_the_newest_checkpoint_comes_first(tmp_path: Path) -> None:
     brought = fetch.checkpoints(CHECKPOINTS, lambda _: store, tmp_path)
     assert [path.name for path in brought] == ["epoch=2.ckpt", "last.ckpt"]
     assert brought[0].read_text() == "epoch=2.ckpt"
+
+
+def test_a_torn_checkpoint_is_not_what_a_run_goes_on_from(tmp_path: Path) -> None:
+    store, whole = MemoryStore(), io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("data.pkl", "weights")
+    store.write(f"headway/runs/{RUN}/checkpoints/epoch=2.ckpt", whole.getvalue())
+    store.write(f"headway/runs/{RUN}/checkpoints/last.ckpt", whole.getvalue()[:40])
+    brought = fetch.checkpoints(CHECKPOINTS, lambda _: store, tmp_path)
+    assert [path.name for path in brought] == ["epoch=2.ckpt", "last.ckpt"]

@@ -126,6 +126,12 @@ def test_an_entrypoint_may_be_a_function_with_keyword_arguments(world: World) ->
     assert world.objects("outputs/") == {"out.txt": b"0.5 True"}
 
 
+@pytest.mark.parametrize(("result", "code"), [("3", 3), ("True", 0), ("0.97", 0)])
+def test_only_an_int_that_a_function_returns_is_its_exit_code(world: World, result: str, code: int) -> None:
+    world.submit({"train.py": f"def main(): return {result}"}, entrypoint="train:main")
+    assert job.run(world.container()) == code
+
+
 def test_a_function_that_is_not_there_is_said(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     world.submit({"train.py": ""}, entrypoint="train:main")
     assert job.run(world.container()) == 2
@@ -167,12 +173,26 @@ def test_without_its_variable_the_command_says_what_it_is(
     assert "HEADWAY_PLAN is not set" in capfd.readouterr().err
 
 
-def test_a_model_that_cannot_be_uploaded_fails_the_run(world: World) -> None:
+def test_a_model_that_cannot_be_uploaded_fails_the_run(world: World, sink: MemorySink) -> None:
     world.submit({"train.py": "import os; open(os.environ['HEADWAY_MODEL'] + '/model.ckpt', 'w').write('m')"})
     world.store.down_for = {"model.ckpt"}
     assert job.run(world.container()) == 4
     assert world.status.exit_code == 0
     assert "model.ckpt" in (world.status.error or "")
+    assert sink.outcome is not None
+    assert (sink.outcome.state, sink.outcome.model_uri) == ("failed", None)
+
+
+def test_an_output_that_cannot_be_read_does_not_hide_the_exit_code_of_training(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(name: str, path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(world.store, "upload", unreadable)
+    world.submit({"train.py": "open('out.txt', 'w').write('x'); raise SystemExit(7)"})
+    assert job.run(world.container()) == 7
+    assert any("Permission denied" in warning for warning in world.status.warnings)
 
 
 def test_checkpoints_are_uploaded_while_training_runs(world: World) -> None:

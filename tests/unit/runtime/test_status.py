@@ -66,6 +66,16 @@ def test_a_bucket_that_takes_nothing_is_one_warning(
     assert capsys.readouterr().err.count("the status cannot be written") == 1
 
 
+def test_a_spool_that_cannot_be_read_does_not_end_the_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(status, "LAST_PAUSES_S", (0.0, 0.0))
+    (tmp_path / "events.jsonl").mkdir()
+    with Heartbeat("run", MemoryStore(), "status.json", tmp_path):
+        pass
+    assert "the status cannot be written: [Errno 21]" in capsys.readouterr().err
+
+
 def test_a_warning_is_said_and_kept_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = MemoryStore()
     with Heartbeat("run", store, "status.json", tmp_path) as heartbeat:
