@@ -99,7 +99,7 @@ def _names_in(source: Path) -> set[str] | None:
     """Names that a module defines at its top, or None where only running it would tell."""
     try:
         tree = ast.parse(source.read_bytes())
-    except SyntaxError:
+    except (SyntaxError, ValueError):  # ValueError: there is a null byte in it
         return None
     names: set[str] = set()
     for node in tree.body:

@@ -38,6 +38,8 @@ def from_flags(flags: Mapping[str, object]) -> list[Change]:
 
 def flag_name(dotted: str) -> str:
     """How the flag for a key is called on the command line."""
+    if dotted == "resources.regions":
+        return "--region"  # one at a time
     return "--" + dotted.rpartition(".")[2].replace("_", "-")
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -78,7 +79,8 @@ def _files(folder: Path, ignores: list[tuple[Path, _Ignore]]) -> Iterator[tuple[
         for name in names:
             full = f"{here}/{name}"
             if name not in _IGNORED and not _is_ignored(ignores, full):
-                yield os.path.relpath(full, folder), os.stat(full).st_size  # noqa: PTH116  (many files)
+                with suppress(FileNotFoundError):  # a link into a cache that has lost the file
+                    yield os.path.relpath(full, folder), os.stat(full).st_size  # noqa: PTH116  (many files)
 
 
 def _ignores(path: Path, repository: Path | None) -> list[tuple[Path, _Ignore]]:
@@ -91,7 +93,7 @@ def _ignores(path: Path, repository: Path | None) -> list[tuple[Path, _Ignore]]:
     found: list[tuple[Path, _Ignore]] = []
     for folder in folders:
         file = folder / ".dvcignore"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        lines = os.fsdecode(file.read_bytes()).splitlines() if file.is_file() else []
         if any(line.strip() and not line.startswith("#") for line in lines):
             from pathspec import GitIgnoreSpec
 

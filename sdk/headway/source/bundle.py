@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from headway.errors import CredentialFound, InputError
@@ -48,8 +48,10 @@ class Bundle:
     root: Path = field(repr=False)
     _entries: tuple[_Entry, ...] = field(repr=False)
 
-    def __contains__(self, path: object) -> bool:
-        return any(file.path == path for file in self.files)
+    def __contains__(self, path: str) -> bool:
+        """Whether a file is in it; `./train.py` is `train.py`."""
+        wanted = PurePosixPath(path).as_posix()
+        return any(file.path == wanted for file in self.files)
 
     def write(self, path: Path) -> None:
         """Write the tar. Raises InputError where a file changed since it was packed; nothing is left then."""
@@ -101,7 +103,7 @@ def _entries(root: Path, paths: Sequence[str]) -> Iterator[_Entry]:
     for path in paths:
         try:
             found = os.lstat(f"{base}/{path}")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # git still knows it, the disk does not
         if stat.S_ISLNK(found.st_mode):
             yield _Entry(path, 0, link_to=_link(base, path))

@@ -137,5 +137,9 @@ def _without_ignored(root: Path, paths: list[str]) -> list[str]:
         return paths
     from pathspec import GitIgnoreSpec
 
-    spec = GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines())
+    lines = os.fsdecode(file.read_bytes()).splitlines()  # as the paths are, whatever their encoding
+    try:
+        spec = GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}", hint="it is written as .gitignore is") from error
     return [path for path in paths if not spec.match_file(path)]

@@ -163,3 +163,8 @@ environment: {{env: {{RUN: "${{name}}"}}}}
     spec = read(text).spec
     assert spec.args == {"trainer.out": "digits/x", "some": ["digits", 2], "literal": "${name}"}
     assert spec.environment.env == {"RUN": "digits"}
+
+
+def test_a_region_flag_is_named_as_it_is_typed(read: Read) -> None:
+    loaded = read("name: a\nentrypoint: train.py\n", resources__regions=["us-east1"])
+    assert loaded.origins["resources.regions"] == "--region"

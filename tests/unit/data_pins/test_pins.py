@@ -286,3 +286,12 @@ def test_dvc_itself_agrees(tmp_path: Path) -> None:
     (tmp_path / "d" / "b.txt").write_text("x", encoding="utf-8")
     with pytest.raises(DataNotReady, match="its content is another"):
         read_pins(tmp_path, ["d"])
+
+
+def test_a_link_into_a_cache_that_lost_the_file_is_a_difference_not_a_bug(project: Project) -> None:
+    project.write("data/a.csv")
+    project.write("data/b.csv")
+    project.add("data")
+    (project.root / "data" / "b.csv").unlink()
+    (project.root / "data" / "b.csv").symlink_to(project.root / "gone")
+    assert "it has 1 files, not 2" in project.refusal("data").message

@@ -17,7 +17,7 @@ from headway.errors import CredentialFound, InputError
 from headway.source import bundle
 from headway.source.bundle import pack
 
-from .conftest import Fill
+from .conftest import Fill, git
 
 PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\n"
 SERVICE_ACCOUNT = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMII"}'
@@ -201,3 +201,19 @@ def test_packing_leaves_no_file_behind(project: Fill) -> None:
     with pack(root).open():
         pass
     assert sorted(root.rglob("*")) == before
+
+
+def test_a_folder_of_git_that_is_a_file_now_is_packed_as_it_is(repository: Fill) -> None:
+    root = repository({"train.py": "", "pkg/model.py": ""})
+    git(root, "add", ".")
+    (root / "pkg" / "model.py").unlink()
+    (root / "pkg").rmdir()
+    (root / "pkg").write_text("a file")
+    assert [file.path for file in pack(root).files] == ["pkg", "train.py"]
+
+
+def test_a_path_is_in_a_bundle_however_it_is_written(project: Fill) -> None:
+    bundle = pack(project({"train.py": ""}))
+    assert "train.py" in bundle
+    assert "./train.py" in bundle
+    assert "other.py" not in bundle

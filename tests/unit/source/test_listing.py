@@ -127,3 +127,15 @@ def test_a_hooks_git_variables_do_not_mislead(repository: Fill, monkeypatch: pyt
 
 def test_an_empty_project_has_no_code(tmp_path: Path) -> None:
     assert list_code(tmp_path) == []
+
+
+def test_an_ignore_file_that_is_none_is_named(project: Fill) -> None:
+    root = project({"train.py": "", ".headwayignore": "data\n!\n"})
+    with pytest.raises(InputError, match=r"\.headwayignore: Invalid git pattern: '!'"):
+        list_code(root)
+
+
+def test_an_ignore_file_may_name_files_that_are_not_utf_8(project: Fill) -> None:
+    root = project({"train.py": "", ".headwayignore": b"caf\xe9.txt\n"})
+    (root / os.fsdecode(b"caf\xe9.txt")).write_text("")
+    assert list_code(root) == [".headwayignore", "train.py"]
