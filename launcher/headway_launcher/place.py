@@ -24,7 +24,7 @@ class Where:
         return f" --profile {self.profile}" if self.profile else ""
 
     def find(self, start: Path | None = None) -> Place:
-        """The place, by the headway.toml in `start` (this folder) or above it. Starts the local stack."""
+        """The place, by the headway.toml beside `start` (here) or above it. Starts the local stack."""
         from headway.config.profile import default_state, find_place
 
         return find_place(

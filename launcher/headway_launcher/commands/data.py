@@ -24,7 +24,7 @@ def push(
     out = screen(as_json=as_json)
     paths = list(loaded.spec.data)
     if paths:
-        place = Where(profile, local).find(config.parent)
+        place = Where(profile, local).find(config)
         with out.progress(f"sending {', '.join(paths)} to {place.dvc_remote}"):
             transfer.push(loaded.root, paths, place)
         remote: str | None = place.dvc_remote

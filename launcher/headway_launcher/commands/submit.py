@@ -43,7 +43,7 @@ def submit(
             config,
             overrides=overrides,
             flags=given,
-            place=where.find(config.parent),
+            place=where.find(config),
             again=again,
             progress=out,
         )

@@ -19,19 +19,23 @@ FILE = "headway.toml"
 _REQUIRED = ("project", "region", "bucket", "tracking_uri")
 _KEYS = tuple(key for key in Place.model_fields if key != "profile")
 
-read_local_place = stack.read_local_place
-
 
 def find_place(*, profile: str | None, local: bool, start: Path, state: Path) -> Place:
     """The place that was asked for: `local`, the named profile, or headway.toml's default one.
 
-    headway.toml is looked for in `start` and the folders above it. A local stack that is not healthy is
-    started. Raises ConfigError, or the error of the stack's start.
+    headway.toml is looked for in `start` (a folder, or a file in it) and the folders above it. A local stack
+    that is not healthy is started. Raises ConfigError, or the error of the stack's start.
     """
+    place = look_for_place(profile=profile, local=local, start=start, state=state)
+    return place or stack.start(state)
+
+
+def look_for_place(*, profile: str | None, local: bool, start: Path, state: Path) -> Place | None:
+    """The same, starting nothing: None where the local stack is asked for and is not up."""
     if local:
         if profile is not None:
             raise ConfigError("--local and --profile exclude each other", hint="give one of them")
-        return read_local_place(state) or stack.start(state)
+        return stack.read_local_place(state)
     file = _find(start)
     if file is None:
         raise ConfigError(

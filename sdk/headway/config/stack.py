@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 from headway.errors import (
@@ -45,9 +46,12 @@ def read_local_place(state: Path) -> Place | None:
     try:
         record = json.loads((state / "local" / "stack.json").read_bytes())
         place = _place(record)
-        return place if _answers(record["emulator_url"], record["nonce"]) else None
+        if not _answers(record["emulator_url"], record["nonce"]):
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # no record, or one of another version: to be started again
+    _reach_directly(record["emulator_url"], record["tracking_uri"])
+    return place
 
 
 def start(state: Path, *, deadline: float = _START_SECONDS) -> Place:
@@ -68,10 +72,16 @@ def start(state: Path, *, deadline: float = _START_SECONDS) -> Place:
                 details=_text(err).splitlines()[-10:],
                 hint="see how far it came: launch local status",
             ) from None
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "stopped while the local stack was starting: what was started for it is ended again",
+                hint="see what is there: launch local status",
+            ) from error
         finally:
             _end(process)
         if code != 0:
             raise _error(code, _text(out), _text(err))
+        sys.stderr.write(_text(err))  # its remarks, such as that jobs run as plain processes
     place = read_local_place(state)
     if place is None:
         raise MachineError(
@@ -104,6 +114,14 @@ def _answers(url: str, nonce: str) -> bool:
             return bool(nonce) and nonce.encode() in response.read(65_536)
     except (OSError, HTTPException, ValueError):
         return False
+
+
+def _reach_directly(*urls: str) -> None:
+    """Keep every client of this process, and DVC's, from asking a proxy for addresses of this machine."""
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [*given.split(","), *(urlsplit(url).hostname or "" for url in urls)]
+    direct = ",".join(dict.fromkeys(filter(None, (host.strip() for host in hosts))))
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = direct
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from headway.cloud.asking import ask
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.config import Loaded, check_files, load
-from headway.config.profile import find_place, read_local_place
+from headway.config.profile import look_for_place
 from headway.data import transfer
 from headway.data.pins import read_pins
 from headway.errors import NotFound
@@ -102,7 +102,7 @@ def prepare(
     spec = loaded.spec
     pins = read_pins(loaded.root, spec.data)
     bundle = pack(loaded.root, exclude=spec.data)
-    if spec.entrypoint.endswith(".py") and spec.entrypoint not in bundle:
+    if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
         raise loaded.error(
             "entrypoint",
             f"{spec.entrypoint} would not be in the code that is sent: it is ignored",
@@ -169,13 +169,10 @@ def preview(
     state: Path,
 ) -> Preview:
     """`plan` at the place that a profile or `local` names; a local stack that is not up stays so."""
-    place = read_local_place(state) if local else None
-    reachable = place is not None or not local
-    if place is None:
-        place = (
-            UNSTARTED if local else find_place(profile=profile, local=False, start=config.parent, state=state)
-        )
-    return plan(config, overrides=overrides, flags=flags, place=place, reachable=reachable)
+    place = look_for_place(profile=profile, local=local, start=config, state=state)
+    return plan(
+        config, overrides=overrides, flags=flags, place=place or UNSTARTED, reachable=place is not None
+    )
 
 
 def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewStep, ...]:

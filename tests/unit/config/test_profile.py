@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,10 +13,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from headway.config import stack
-from headway.config.profile import default_state, find_place, read_local_place
-from headway.errors import ConfigError, DeadlinePassed, ExitCode, HeadwayError, MachineError
+from headway.config.profile import default_state, find_place, look_for_place
+from headway.config.stack import read_local_place
+from headway.errors import ConfigError, DeadlinePassed, ExitCode, HeadwayError, Interrupted, MachineError
 from headway.spec.place import Place
 
 PROD = """default = "prod"
@@ -25,6 +29,13 @@ bucket = "b"
 tracking_uri = "https://mlflow"
 """
 NONCE = "5eed"
+
+
+@pytest.fixture(autouse=True)
+def _own_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding the stack adds to these: each test has its own."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
 
 
 def place(tmp_path: Path, text: str, profile: str | None = None) -> Place:
@@ -175,6 +186,35 @@ def test_a_healthy_stack_is_a_place(tmp_path: Path, emulator: str, monkeypatch: 
     assert found.service_account is None
 
 
+def test_no_proxy_lies_between_a_command_and_the_stack(
+    tmp_path: Path, emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    record(tmp_path, emulator)
+    assert read_local_place(tmp_path) is not None
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "intranet,127.0.0.1,mlflow"
+    assert requests.get(emulator, timeout=5).ok
+
+
+def test_looking_for_a_stack_that_is_not_up_starts_nothing(tmp_path: Path, launcher: Path) -> None:
+    launcher.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n", encoding="utf-8")
+    assert look_for_place(profile=None, local=True, start=tmp_path, state=tmp_path) is None
+    assert not (tmp_path / "started").exists()
+
+
+def test_local_and_a_profile_are_not_both_meant(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        look_for_place(profile="prod", local=True, start=tmp_path, state=tmp_path)
+
+
+def test_a_profile_is_found_beside_the_config_however_it_is_named(tmp_path: Path) -> None:
+    place(tmp_path, PROD)
+    (tmp_path / "config.yaml").write_text("name: x\n", encoding="utf-8")
+    for start in (tmp_path, tmp_path / "config.yaml"):
+        assert find_place(profile=None, local=False, start=start, state=tmp_path).project == "p"
+
+
 def test_a_stranger_on_the_stacks_port_is_not_the_stack(tmp_path: Path, emulator: str) -> None:
     record(tmp_path, emulator, nonce="another")
     assert read_local_place(tmp_path) is None
@@ -211,6 +251,34 @@ def test_a_stack_that_is_not_there_is_started(tmp_path: Path, emulator: str, lau
     )
     (tmp_path / "state").mkdir()
     assert find_place(profile=None, local=True, start=tmp_path, state=tmp_path / "state").profile == "local"
+
+
+def test_what_the_start_remarks_is_not_lost(
+    tmp_path: Path, emulator: str, launcher: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path, emulator)
+    launcher.write_text("#!/bin/sh\necho 'jobs run as plain processes' >&2\n", encoding="utf-8")
+    stack.start(tmp_path)
+    assert capfd.readouterr().err == "jobs run as plain processes\n"
+
+
+def test_ctrl_c_during_the_start_ends_it_and_says_so(
+    tmp_path: Path, launcher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    began: list[subprocess.Popen[bytes]] = []
+    wait = subprocess.Popen.wait
+
+    def interrupted(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if not began:
+            began.append(process)
+            raise KeyboardInterrupt
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(Interrupted, match="stopped while the local stack was starting"):
+        stack.start(tmp_path)
+    assert began[0].poll() is not None
 
 
 def test_the_starts_own_error_is_passed_on(tmp_path: Path, launcher: Path) -> None:

@@ -307,3 +307,10 @@ def test_an_entrypoint_that_git_ignores_is_told_before_anything_is_sent(
     with pytest.raises(InputError, match=r"config\.yaml:2:13: train\.py would not be in the code"):
         submit()
     assert world.store.objects == {}
+
+
+def test_an_entrypoint_may_be_written_with_its_folder(
+    submit: Callable[..., Run], world: MemoryPlace, config: Path
+) -> None:
+    config.write_text("name: tiny\nentrypoint: ./train.py\n")
+    assert submit().state == "running"
