@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,10 +77,12 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # a full disk may have ended it already; left open, it would swallow all that follows
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def put(self, kind: str, name: str, document: Document) -> None:
         """Create or replace."""
@@ -113,15 +116,20 @@ class Store:
         return done.rowcount > 0
 
     def add_logs(self, entries: Iterable[LogEntry]) -> None:
+        """A disk that takes no more costs these lines, never the job or build that wrote them."""
         rows = [(e.kind, e.owner, e.task, e.timestamp, e.severity, json.dumps(e.payload)) for e in entries]
-        if self._closed:
-            return  # the emulator is ending: the next one reads these lines again from the engine
-        with self.transaction():
-            self._db.executemany(
-                "INSERT INTO logs (kind, owner, task, timestamp, severity, payload) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        try:
+            with self._lock:
+                if self._closed:
+                    return  # the emulator is ending: the next one reads these lines again from the engine
+                with self.transaction():
+                    self._db.executemany(
+                        "INSERT INTO logs (kind, owner, task, timestamp, severity, payload) "
+                        "VALUES (?, ?, ?, ?, ?, ?)",
+                        rows,
+                    )
+        except sqlite3.OperationalError as error:
+            sys.stderr.write(f"headway-emulator: {len(rows)} log lines are lost: {error}\n")
 
     def logs(self, query: LogQuery, limit: int) -> Sequence[LogEntry]:
         """At most `limit` entries, ordered by time and then by arrival."""
