@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -37,9 +39,15 @@ class DockerExecutor:
         self._owner = owner
 
     def prepare(self, image: str) -> None:
-        if self.digest(image):
-            return
-        puller = DockerClient.from_env(timeout=PULL_DEADLINE)
+        try:
+            if self.digest(image):
+                return
+            puller = DockerClient.from_env(timeout=PULL_DEADLINE)
+        except (DockerException, RequestException) as error:
+            raise ExecutorError(
+                "UNAVAILABLE",
+                f"The Docker engine does not answer: {_reason(error)}. Start it and submit again.",
+            ) from error
         try:
             puller.images.pull(image)
         except (DockerException, RequestException) as error:
@@ -166,7 +174,16 @@ class ContainerHandle:
             return  # it has ended already; its exit is reported by the thread that follows it
 
     def _pump(self) -> None:
-        """Hand over every line, then the exit code; a broken stream is opened again where it stopped."""
+        """Hand over every line, then the exit; one comes whatever happens here, for the job waits for it."""
+        try:
+            event = self._followed()
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the job running for ever; it is printed and recorded
+            traceback.print_exc(file=sys.stderr)
+            event = Exited(self._task, code=-1, lost=f"its output could not be followed ({error})")
+        self._events.exited(event)
+
+    def _followed(self) -> Exited:
+        """How the container ended; a broken stream is opened again where it stopped."""
         failures = 0
         while failures < LOG_RETRIES:
             before = self._since
@@ -175,15 +192,13 @@ class ContainerHandle:
                 if (event := self._exit()) is not None:
                     # An engine under load has been seen to end the stream before its last lines.
                     self._read(follow=False)
-                    self._events.exited(event)
-                    return
+                    return event
             except NotFound:
                 break
             except (DockerException, RequestException, HTTPError, OSError):
                 time.sleep(0.2 * 2**failures)
             failures = failures + 1 if self._since == before else 1
-        gone = "its container is gone from the Docker engine"
-        self._events.exited(Exited(self._task, code=-1, lost=gone))
+        return Exited(self._task, code=-1, lost="its container is gone from the Docker engine")
 
     def _read(self, *, follow: bool) -> None:
         for lines in read(self._client.api, self._container, self._since, follow=follow):

@@ -94,6 +94,8 @@ class JobLife(threading.Thread):
             pass
         except Exception:  # noqa: BLE001 - a bug must not leave the job running for ever; it is printed and recorded
             traceback.print_exc(file=sys.stderr)
+            for handle in self._handles.values():
+                handle.kill()
             self._finish(
                 Outcome("JOB_STATE_FAILED", "INTERNAL", "Internal error of the emulator; see its log.")
             )

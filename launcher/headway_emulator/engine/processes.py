@@ -64,18 +64,14 @@ class ProcessGroup:
 
     def kill(self) -> None:
         """To the group, and to descendants that made groups of their own."""
-        try:
-            descendants = psutil.Process(self._child.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            descendants = []
-        self._signal(signal.SIGKILL)
-        for process in descendants:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        if self._child.poll() is None:
+            _kill_tree(self._child.pid)
+        else:
+            _kill_group(self._child.pid)
 
     def forget(self) -> None:
         """End children that outlived the command, and drop the note in the state."""
-        self._signal(signal.SIGKILL)
+        _kill_group(self._child.pid)
         self._store.delete(KIND, str(self._child.pid))
 
     def _record(self) -> None:
@@ -85,24 +81,34 @@ class ProcessGroup:
             return
         self._store.put(KIND, str(self._child.pid), {"pid": self._child.pid, "create_time": born})
 
-    def _signal(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self._child.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-
 
 def end_strays(store: Store) -> int:
-    """Kill the groups that an emulator which was itself killed has left; gives how many there were."""
+    """Kill what an emulator which was itself killed has left; gives how many commands there were."""
     ended = 0
     for note in store.list(KIND):
         pid = int(note["pid"])
         if psutil.pid_exists(pid) and _born(pid) == note["create_time"]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            _kill_tree(pid)
             ended += 1
         store.delete(KIND, str(pid))
     return ended
+
+
+def _kill_tree(pid: int) -> None:
+    """The command's group, and descendants that made groups of their own, as a runtime does for training."""
+    try:
+        descendants = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        descendants = []
+    _kill_group(pid)
+    for process in descendants:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _born(pid: int) -> float:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headway_emulator.engine.clock import SystemClock, nano_timestamp, parse_timestamp, timestamp
 from headway_emulator.engine.docker_logs import FrameParser
-from headway_emulator.engine.executor import Exited, Line
+from headway_emulator.engine.executor import ExecutorError, Exited, Line
 from headway_emulator.engine.job_logs import JobLog, classify
+from headway_emulator.engine.processes import ProcessGroup, end_strays
 from headway_emulator.engine.replicas import replicas, task_name, tasks
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
 from headway_emulator.settings import Settings
@@ -124,6 +129,55 @@ class TestFollowing:
         monkeypatch.setattr("time.sleep", lambda _: None)
         docker_executor.ContainerHandle(engine, "c", "workerpool0-0", Events())._pump()
         assert seen == ["1", "2", "3", Exited("workerpool0-0", 5)]
+
+    def test_an_exit_comes_though_the_engine_sends_what_cannot_be_read(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from headway_emulator.engine import docker_executor
+
+        ended: list[Exited] = []
+        events: Any = SimpleNamespace(lines=lambda *_: None, exited=ended.append)
+        engine: Any = FakeEngine([["no time"]], [])
+        monkeypatch.setattr(docker_executor, "read", engine.read)
+        docker_executor.ContainerHandle(engine, "c", "workerpool0-0", events)._pump()
+        assert [event.task for event in ended] == ["workerpool0-0"]
+        assert "its output could not be followed" in ended[0].lost
+
+    def test_an_engine_that_does_not_answer_is_said(self) -> None:
+        from docker.errors import DockerException
+
+        from headway_emulator.engine.docker_executor import DockerExecutor
+
+        class Down:
+            images = property(lambda self: self)
+
+            def get(self, _: str) -> None:
+                raise DockerException("connection refused")
+
+        executor: Any = DockerExecutor.__new__(DockerExecutor)
+        executor._client = Down()
+        with pytest.raises(ExecutorError, match=r"engine does not answer: connection refused\. Start it"):
+            executor.prepare("image")
+
+
+class TestProcesses:
+    def test_strays_are_ended_with_children_in_groups_of_their_own(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        code = (
+            "import subprocess, sys, time\n"
+            "words = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+            "print(subprocess.Popen(words, start_new_session=True).pid, flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        group = ProcessGroup(store, [sys.executable, "-c", code], env=os.environ, folder=tmp_path)
+        child = psutil.Process(int(group.stdout.readline()))
+        assert end_strays(store) == 1
+        assert group.wait(10) == 137
+        child.wait(10)
+        assert end_strays(store) == 0
+        group.stdout.close()
+        group.stderr.close()
+        store.close()
 
 
 class TestJobLog:
@@ -250,6 +304,23 @@ class TestStore:
             change()
         assert store.get("job", "a") is None
         store.close()
+
+    def test_a_full_disk_costs_log_lines_and_leaves_no_transaction_open(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        store.put("job", "a", {})
+        store._db.execute("PRAGMA max_page_count = 20")
+        store.add_logs(self.entry(n, "x" * 1000) for n in range(1000))
+        assert "1000 log lines are lost: database or disk is full" in capsys.readouterr().err
+        assert store.logs(LogQuery(), 10) == []
+        store._db.execute("PRAGMA max_page_count = 100000")
+        with store.transaction():
+            store.put("job", "b", {})
+        store.close()
+        again = Store(tmp_path / "state.sqlite3")
+        assert again.get("job", "b") == {}
+        again.close()
 
     def test_entries_of_one_moment_are_paged_without_loss(self, tmp_path: Path) -> None:
         store = Store(tmp_path / "state.sqlite3")
