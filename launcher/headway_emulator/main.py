@@ -6,6 +6,7 @@ import argparse
 import secrets
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ def _run(settings: Settings, sockets: list[socket.socket], port_file: Path | Non
         world = open_world(settings)
     except Unusable as error:
         sys.exit(_failed(str(error)))
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         sys.exit(_failed(f"The state folder {settings.state} cannot be used: {error}."))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -51,6 +51,13 @@ def test_a_state_that_is_no_folder_is_named(tmp_path: Path) -> None:
     assert f"The state folder {tmp_path}/file cannot be used" in text
 
 
+def test_a_state_that_is_damaged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite3").write_bytes(b"no database" * 100)
+    code, text = emulator_says("--state", str(tmp_path), "--executor", "process")
+    assert code == 3
+    assert f"The state folder {tmp_path} cannot be used: file is not a database" in text
+
+
 def test_a_bad_flag_is_a_usage_error(tmp_path: Path) -> None:
     assert emulator_says("--state", str(tmp_path), "--executor", "magic")[0] == 2
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.contract.servers import PARENT, PROJECT, Emulator
+from tests.contract.servers import BUCKET, PARENT, PROJECT, Emulator
 
 GOOD: dict[str, Any] = {
     "displayName": "checked",
@@ -185,3 +185,17 @@ def test_the_front_page_says_what_is_emulated_and_how_far(emulator: Emulator) ->
     assert (document["name"], document["pid"]) == ("headway-emulator", emulator.process.pid)
     assert {"aiplatform", "cloudbuild", "logging", "storage", "secretmanager"} <= document["services"].keys()
     assert all(document["services"].values())
+
+
+def test_a_page_token_that_was_never_given_out_is_a_bad_request(emulator: Emulator) -> None:
+    for token in ("NQ==", "WzEsIFtdXQ==", "!"):
+        body = {"resourceNames": [f"projects/{PROJECT}"], "pageToken": token}
+        reply = requests.post(f"{emulator.url}/logging/v2/entries:list", json=body, timeout=10)
+        assert (reply.status_code, reply.json()["error"]["message"]) == (400, "page_token is invalid.")
+
+
+def test_an_upload_that_begins_with_no_json_is_a_bad_request(emulator: Emulator) -> None:
+    url = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable"
+    for data in ("{", "[]"):
+        reply = requests.post(url, data=data, headers={"content-type": "application/json"}, timeout=10)
+        assert (reply.status_code, reply.json()["error"]["message"]) == (400, "Parse Error")

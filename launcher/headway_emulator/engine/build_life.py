@@ -237,15 +237,14 @@ class BuildLife(threading.Thread):
 
 
 def _stop(group: ProcessGroup, command: Command) -> None:
-    """Stop what the command started elsewhere, then the command."""
+    """Stop the command and what it started elsewhere; then all that is left, or its output never ends."""
     group.terminate()
     if command.stop:
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(command.stop, env=dict(command.env), timeout=STOP_SECONDS, capture_output=True)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         group.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        group.kill()
+    group.kill()
 
 
 def _extract(archive: Path, workspace: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from collections.abc import Mapping
@@ -11,9 +12,9 @@ from headway_emulator.engine import substitutions
 from headway_emulator.engine.build_life import FINAL, KIND, BuildLife
 from headway_emulator.engine.build_steps import StepRunner
 from headway_emulator.engine.clock import Clock, timestamp
-from headway_emulator.engine.objects import Objects
+from headway_emulator.engine.objects import ObjectError, Objects
 from headway_emulator.engine.store import Document, Store
-from headway_emulator.errors import invalid, not_found, precondition
+from headway_emulator.errors import ApiError, invalid, not_found, precondition
 from headway_emulator.settings import Settings
 
 DEFAULT_TIMEOUT = "3600s"
@@ -94,7 +95,7 @@ class Builds:
         return self.get(build_id)
 
     def recover(self) -> None:
-        """A build cannot be picked up again: the command that ran it is gone."""
+        """A build cannot be picked up again: the command that ran it is gone, and its workspace goes too."""
         for build in self._store.list(KIND):
             if build["status"] not in FINAL:
                 self._runner.sweep(build["id"])
@@ -104,6 +105,7 @@ class Builds:
                     "finishTime": timestamp(self._clock.now_ns()),
                 }
                 self._store.put(KIND, build["id"], {**build, **ended})
+        shutil.rmtree(self._settings.state / "builds", ignore_errors=True)
 
     def close(self) -> None:
         with self._lock:
@@ -112,9 +114,17 @@ class Builds:
             life.stop("INTERNAL_ERROR", "The emulator was stopped while the build was running.")
         for life in lives:
             life.join(LEAVE_SECONDS)
+        self._objects.close()
 
     def _log_folder(self, build: Document) -> None:
-        """Settle where log-ID.txt goes: the named bucket must exist, the default one is made."""
+        """Settle where log-ID.txt goes; UNAVAILABLE where storage does not answer."""
+        try:
+            self._settle_log_folder(build)
+        except ObjectError as error:
+            raise ApiError("UNAVAILABLE", str(error)) from error
+
+    def _settle_log_folder(self, build: Document) -> None:
+        """The named bucket must exist, the default one is made."""
         if build.get("options", {}).get("logging") in NO_LOG_OBJECT:
             build.pop("logsBucket", None)
             return

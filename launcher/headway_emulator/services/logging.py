@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -143,6 +142,6 @@ def _token(entry: LogEntry) -> str:
 def _read_token(token: str) -> tuple[str, int]:
     try:
         timestamp, seq = json.loads(base64.urlsafe_b64decode(token))
-    except (binascii.Error, ValueError) as error:
+        return str(timestamp), int(seq)
+    except (ValueError, TypeError) as error:
         raise invalid("page_token is invalid.") from error
-    return str(timestamp), int(seq)

@@ -172,7 +172,10 @@ class StorageFront:
     async def _begin(self, exchange: Exchange) -> Response:
         """Start a resumable session; its preconditions travel in its address and are checked at its end."""
         head = b"".join([chunk async for chunk in exchange.body])
-        name = exchange.target.name or str((json.loads(head) if head else {}).get("name", ""))
+        try:
+            name = exchange.target.name or str((json.loads(head) if head else {}).get("name", ""))
+        except (ValueError, AttributeError):
+            return _error(400, "Parse Error", "parseError")
         if (refused := await self._check(exchange, name)) is not None:
             return refused
         reply = await self._forward(exchange, head)

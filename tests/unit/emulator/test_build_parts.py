@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,13 @@ import pytest
 
 from headway_emulator.engine import substitutions
 from headway_emulator.engine.build_steps import Command, EngineSteps, NotedSteps, Step, StepError
+from headway_emulator.engine.builds import Builds
+from headway_emulator.engine.clock import SystemClock
 from headway_emulator.engine.images import NotedImages
+from headway_emulator.engine.objects import ObjectError
 from headway_emulator.engine.store import Store
 from headway_emulator.errors import ApiError
+from tests.unit.emulator.test_job_parts import settings
 
 DOCKER = "gcr.io/cloud-builders/docker"
 BUILT_IN = substitutions.built_in("headway-local", "123", "b-1", "global")
@@ -121,3 +127,55 @@ class TestSteps:
         assert len(lines) == 3
         assert all(images.digest(name).startswith("sha256:") for name in ("a:1", "b:1", "c:1"))
         assert images.digest("d:1") == ""
+
+
+class Shell:
+    """Runs a step's script by the shell of this machine."""
+
+    images: Any = None
+
+    def plan(self, step: Step) -> Command:
+        return Command(["/bin/sh", "-c", step.spec["script"]], {}, step.workspace)
+
+    def sweep(self, build: str) -> None: ...
+
+
+class NoStorage:
+    """A storage server that does not answer."""
+
+    def bucket_exists(self, bucket: str) -> bool:
+        raise ObjectError(f"could not ask for the bucket {bucket}: connection refused")
+
+    def close(self) -> None: ...
+
+
+class TestLives:
+    @pytest.fixture
+    def builds(self, tmp_path: Path) -> Iterator[Builds]:
+        store, objects, runner = Store(tmp_path / "s.sqlite3"), NoStorage(), Shell()
+        made = Builds(settings(tmp_path), store, SystemClock(), objects, runner)  # type: ignore[arg-type]
+        yield made
+        made.close()
+        store.close()
+
+    def test_a_build_ends_though_its_command_left_a_child_that_holds_its_output(self, builds: Builds) -> None:
+        steps = [{"name": "sh", "script": "sleep 60 &"}]
+        made = builds.create("global", {"steps": steps, "timeout": "0.5s", "options": {"logging": "NONE"}})
+        deadline = time.monotonic() + 10
+        while (status := builds.get(made["id"])["status"]) != "TIMEOUT" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert status == "TIMEOUT"
+
+    def test_storage_that_does_not_answer_is_unavailable_and_no_fault_of_the_emulator(
+        self, builds: Builds
+    ) -> None:
+        with pytest.raises(ApiError, match="could not ask for the bucket logs") as caught:
+            builds.create("global", {"steps": [{"name": "sh"}], "logsBucket": "gs://logs"})
+        assert caught.value.status == "UNAVAILABLE"
+
+    def test_what_a_killed_emulator_left_of_its_builds_is_removed(
+        self, builds: Builds, tmp_path: Path
+    ) -> None:
+        (tmp_path / "builds/b-1/workspace").mkdir(parents=True)
+        builds.recover()
+        assert not (tmp_path / "builds").exists()
