@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 UP_SECONDS = 120
+NO_ENGINE = {"HEADWAY_NO_ENGINE": "1", "HEADWAY_REQUIRE_DOCKER": "0"}
+"""Where the suite as a whole requires an engine, these tests do not."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HEADWAY_STATE": str(self.state), "HEADWAY_NO_ENGINE": "1"}
+        return {
+            **os.environ,
+            "HEADWAY_STATE": str(self.state),
+            "HEADWAY_NO_ENGINE": "1",
+            **NO_ENGINE_REQUIRED,
+        }
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

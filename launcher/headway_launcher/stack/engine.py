@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from headway.errors import MachineError
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.models.containers import Container
     from docker.models.networks import Network as DockerNetwork
 
 _PING_SECONDS = 3
@@ -37,9 +39,10 @@ class Engine:
     def ensure_network(self, name: str, subnet: str | None) -> Network:
         """The network of that name, made where it is missing: with `subnet` if that is still free.
 
-        Raises MachineError where its gateway is no address of this machine.
+        Raises MachineError where its gateway is no address of this machine, or the engine fails.
         """
-        existing = self._network(name) or self._create(name, subnet)
+        with _answering(f"make the network {name}"):
+            existing = self._network(name) or self._create(name, subnet)
         config = existing.attrs["IPAM"]["Config"][0]
         # Where the subnet was ours to say, the engine does not tell the gateway: it is the first address.
         gateway = config.get("Gateway") or str(ip_network(config["Subnet"])[1])
@@ -53,31 +56,18 @@ class Engine:
         return network
 
     def remove_network(self, name: str, say: Callable[[str], None]) -> None:
-        """Remove the network, and before that end the containers on it."""
-        from docker.errors import APIError, NotFound
+        """Remove the network, and before that end the containers on it. Raises MachineError."""
+        from docker.errors import NotFound
 
-        network = self._network(name)
-        if network is None:
-            return
-        for container in self.client.containers.list(all=True, filters={"network": name}):
-            say(f"ending container {container.name}")
-            try:
-                container.stop(timeout=_STOP_SECONDS)
-                container.remove(force=True, v=True)
-            except NotFound:
-                continue
-            except APIError as error:
-                if error.response is None or error.response.status_code != 409:  # being removed already
-                    raise MachineError(f"container {container.name} could not be ended: {error}") from error
-        try:
-            network.remove()
-        except NotFound:
-            return
-        except APIError as error:
-            raise MachineError(
-                f"the network {name} could not be removed: {error.explanation}",
-                hint=f"docker network inspect {name} says what is on it",
-            ) from error
+        with _answering(f"remove the network {name}"):
+            network = self._network(name)
+            if network is None:
+                return
+            for container in self.client.containers.list(all=True, filters={"network": name}):
+                say(f"ending container {container.name}")
+                _end(container)
+            with suppress(NotFound):
+                network.remove()
 
     def _network(self, name: str) -> DockerNetwork | None:
         found: list[DockerNetwork] = self.client.networks.list(names=[f"^{name}$"])
@@ -92,18 +82,42 @@ class Engine:
             made.reload()
             return made
 
-        try:
-            if subnet is not None:
+        if subnet is not None:
+            with suppress(APIError):  # taken by another network meanwhile: the engine chooses
                 return create(IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]))
-        except APIError:
-            pass  # taken by another network meanwhile: the engine chooses
-        try:
-            return create(None)
-        except APIError as error:
-            raise MachineError(
-                f"Docker did not make the network {name}: {error.explanation}",
-                hint="docker network prune removes unused networks",
-            ) from error
+        return create(None)
+
+
+def _end(container: Container) -> None:
+    from docker.errors import APIError, NotFound
+
+    try:
+        container.stop(timeout=_STOP_SECONDS)
+        container.remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.response is None or error.response.status_code != 409:  # being removed already
+            raise
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """The engine's errors, and its silence, in our words."""
+    from docker.errors import APIError, DockerException
+
+    try:
+        yield
+    except APIError as error:
+        raise MachineError(
+            f"Docker could not {what}: {error.explanation or error}",
+            hint="docker network ls lists networks; docker network prune removes unused ones",
+        ) from error
+    except (DockerException, OSError) as error:  # requests' errors are OSErrors
+        raise MachineError(
+            f"Docker could not {what}: {_reason(error)}",
+            hint="is it being restarted? try again, or launch local up --executor process",
+        ) from error
 
 
 def find() -> Engine | str:
@@ -114,9 +128,7 @@ def find() -> Engine | str:
     try:
         client = docker.from_env(version="1.41", timeout=_PING_SECONDS)
         client.ping()
-    except DockerException as error:
-        return _reason(error)
-    except OSError as error:  # requests' errors are OSErrors
+    except (DockerException, OSError) as error:  # requests' errors are OSErrors
         return _reason(error)
     client.api.timeout = _CALL_SECONDS
     return Engine(client)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -64,14 +67,41 @@ def listens(process: psutil.Process, port: int) -> bool:
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """End the processes and all that they started: SIGTERM, some seconds' grace, SIGKILL."""
+    """End the processes and all that they started: SIGTERM, some seconds' grace, SIGKILL.
+
+    What one of them starts while it is being ended is in its process group, which is killed at last.
+    """
+    processes = list(processes)
+    groups = [process.pid for process in processes if _leads_its_group(process)]
     doomed = {one.pid: one for process in processes for one in _tree(process)}.values()
     for process in doomed:
         _unless_gone(process.terminate)
     _, alive = psutil.wait_procs(doomed, timeout=GRACE_SECONDS)
     for process in alive:
         _unless_gone(process.kill)
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=5)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Holds SIGINT and SIGTERM back until the block has ended: nothing is started without being noted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda arrived, _: held.append(arrived))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for arrived in held[:1]:
+            signal.raise_signal(arrived)
 
 
 def tail(log: Path, lines: int = 10) -> list[str]:
@@ -93,6 +123,13 @@ def _listens(process: psutil.Process, port: int) -> bool:
         connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
         for connection in connections
     )
+
+
+def _leads_its_group(process: psutil.Process) -> bool:
+    try:
+        return is_alive(process) and os.getpgid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
 
 
 def _tree(process: psutil.Process) -> list[psutil.Process]:

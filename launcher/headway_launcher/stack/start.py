@@ -201,8 +201,10 @@ class _Attempt:
 
 
 def _start(command: servers.Command, started: dict[str, psutil.Process]) -> Server:
-    process = processes.start(command.argv, _environment(command), command.log)
-    started[command.name] = process
+    environment = _environment(command)
+    with processes.undisturbed():
+        process = processes.start(command.argv, environment, command.log)
+        started[command.name] = process
     return Server(
         name=command.name,
         pid=process.pid,
