@@ -30,7 +30,7 @@ class JobLog:
     def __init__(self, session: Session, job_id: str) -> None:
         self._session = session
         self._job_id = job_id
-        self._seen: set[str] = set()
+        self._seen: dict[str, datetime] = {}
         self._newest: datetime | None = None
 
     def new(self) -> Iterator[LogLine]:
@@ -43,13 +43,20 @@ class JobLog:
             page = self._page(condition, token)
             for entry in page.get("entries", []):
                 if entry["insertId"] not in self._seen:
-                    self._seen.add(entry["insertId"])
                     line = _line(entry)
+                    self._seen[entry["insertId"]] = line.time
                     self._newest = max(self._newest or line.time, line.time)
                     yield line
             token = page.get("nextPageToken", "")
             if not token:
+                self._forget()
                 return
+
+    def _forget(self) -> None:
+        """What is too old to be asked for again: a run of days writes millions of lines."""
+        if self._newest is not None:
+            oldest = self._newest - _LATE
+            self._seen = {insert: time for insert, time in self._seen.items() if time >= oldest}
 
     def _page(self, condition: str, token: str) -> dict[str, Any]:
         return self._session.call(
