@@ -30,12 +30,7 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "HEADWAY_STATE": str(self.state),
-            "HEADWAY_NO_ENGINE": "1",
-            **NO_ENGINE_REQUIRED,
-        }
+        return {**os.environ, "HEADWAY_STATE": str(self.state), **NO_ENGINE}
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
