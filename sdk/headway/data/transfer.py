@@ -12,9 +12,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
@@ -92,7 +93,8 @@ def pull(
         wanted = [file for pin in pins for file in _files(store, prefix, pin, into)]
         for folder in {file.path.parent for file in wanted}:
             folder.mkdir(parents=True, exist_ok=True)
-        sizes = _parallel(lambda file: _bring(store, file), wanted, jobs)
+        over = threading.Event()
+        sizes = _parallel(lambda file: _bring(store, file, over), wanted, jobs, over)
     brought = [size for size in sizes if size is not None]
     return Pulled(len(brought), sum(brought), time.monotonic() - started, len(sizes) - len(brought))
 
@@ -182,20 +184,23 @@ def _read_checked(store: Objects, file: _Wanted) -> bytes:
     return data
 
 
-def _bring(store: Objects, file: _Wanted) -> int | None:
+def _bring(store: Objects, file: _Wanted, over: threading.Event) -> int | None:
     """Bytes brought, or None where the right file is there already."""
     if _is_right(file):
         return None
-    return _attempts(lambda: _download(store, file))
+    return _attempts(lambda: _download(store, file, over))
 
 
-def _download(store: Objects, file: _Wanted) -> int:
+def _download(store: Objects, file: _Wanted, over: threading.Event) -> int:
+    """Bytes brought; left off at the next piece once the pull is over."""
     # in its folder, so that the last step is a rename; the name tells a torn one from data
     part = file.path.with_name(f".{file.path.name}.{file.md5[:8]}.part")
     digest, size = hashlib.md5(usedforsecurity=False), 0
     try:
         with part.open("wb") as sink:
             for piece in store.stream(file.object):
+                if over.is_set():
+                    raise CancelledError
                 digest.update(piece)
                 size += sink.write(piece)
         _check_md5(file, digest.hexdigest())
@@ -246,8 +251,8 @@ def _attempts(call: Callable[[], T]) -> T:
     return call()
 
 
-def _parallel(call: Callable[[T], R], items: Iterable[T], jobs: int) -> list[R]:
-    """Results in order; the first error, or a signal, ends it, and what has not begun is left."""
+def _parallel(call: Callable[[T], R], items: Iterable[T], jobs: int, over: threading.Event) -> list[R]:
+    """Results in order; the first error, or a signal, ends it: `over` tells the calls that are under way."""
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
     try:
         futures = [pool.submit(call, item) for item in items]
@@ -256,4 +261,6 @@ def _parallel(call: Callable[[T], R], items: Iterable[T], jobs: int) -> list[R]:
             future.result()
         return [future.result() for future in futures]
     finally:
-        pool.shutdown(cancel_futures=True)
+        over.set()
+        # one that waits for a server is not waited for: it ends at that request's deadline
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +124,30 @@ def test_missing_names_the_pins_that_are_not_in_the_remote() -> None:
     there = put_folder(store, "there", {"a": "1"})
     absent = DataPin(path="absent", md5="f" * 32, size=1, files=1)
     assert transfer.missing([there, absent], REMOTE, lambda _: store) == [absent]
+
+
+def test_a_missing_object_ends_what_is_under_way_too(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+
+    class Slow(MemoryStore):
+        def stream(self, name: str) -> Iterator[bytes]:
+            if self.read(name) == b"large":
+                deadline = time.monotonic() + 10
+                while time.monotonic() < deadline:
+                    pieces.append(b"x")
+                    yield b"x"
+                    time.sleep(0.01)
+            yield self.read(name)
+
+    store = Slow()
+    pin = put_folder(store, "data", {"large": "large", "small": "small"})
+    digest = hashlib.md5(b"small").hexdigest()
+    store.delete(f"dvc/files/md5/{digest[:2]}/{digest[2:]}")
+    started = time.monotonic()
+    with pytest.raises(DataNotReady, match="small"):
+        _pull(store, tmp_path, pin)
+    assert time.monotonic() - started < 5
+    while any(thread.name.startswith("pull") for thread in threading.enumerate()):
+        assert time.monotonic() - started < 5
+        time.sleep(0.01)
+    assert list((tmp_path / "data").iterdir()) == []
