@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from headway.errors import ExitCode, HeadwayError, InputError, Interrupted, MachineError
 
@@ -46,13 +47,23 @@ def reported(*, as_json: bool) -> Iterator[Outcome]:
     except KeyboardInterrupt:
         outcome.code = _show(Interrupted("interrupted"), as_json)
     except Exception as error:  # noqa: BLE001  the last resort: nothing is swallowed, all is shown
-        outcome.code = _show(_as_ours(error), as_json)
+        outcome.code = _help(error) if _asks_for_help(error) else _show(_as_ours(error), as_json)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def _asks_for_help(error: Exception) -> bool:
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def _help(error: Any) -> int:
+    """A group without a command, `launch local`: its help, which rich has printed already on a terminal."""
+    sys.stderr.write(f"{error.format_message()}\n".lstrip())
+    return int(ExitCode.INPUT)
 
 
 def _as_ours(error: Exception) -> HeadwayError:

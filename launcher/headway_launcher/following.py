@@ -22,22 +22,22 @@ def follow(
     run: Run, where: Where, out: Screen, *, timeout: float | None = None, logs: bool = True
 ) -> RunView:
     """Wait for the run's end, its log printed on the way. Ctrl-C leaves it running and says so."""
-    from headway.errors import Interrupted
+    from headway.errors import interruptible
 
     several = run.plan.machine.nodes > 1
 
     def tell(line: LogLine) -> None:
         out.line(f"{line.replica}: {line.text}" if several else line.text)
 
-    try:
-        with out.progress(f"{run.run_id}: waiting for its machine"):
-            return run.wait(timeout, on_log=tell if logs else None, on_poll=_Progress(run, out))
-    except KeyboardInterrupt as error:
-        raise Interrupted(
+    with (
+        interruptible(
             f"stopped following {run.run_id}; the run goes on",
-            hint=f"follow it again: launch logs -f{where.words} {run.run_id}; "
+            f"follow it again: launch logs -f{where.words} {run.run_id}; "
             f"stop it: launch cancel{where.words} {run.run_id}",
-        ) from error
+        ),
+        out.progress(f"{run.run_id}: waiting for its machine"),
+    ):
+        return run.wait(timeout, on_log=tell if logs else None, on_poll=_Progress(run, out))
 
 
 class _Progress:

@@ -17,7 +17,8 @@ HeadwayError                70  a bug, unless a subclass says otherwise
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -131,3 +132,12 @@ class Interrupted(HeadwayError):
     """The user pressed Ctrl-C; the message says what goes on running and the hint how to stop it."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+@contextmanager
+def interruptible(what: str, hint: str) -> Iterator[None]:
+    """Within it, Ctrl-C becomes an Interrupted that says what goes on running and how to stop it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(what, hint=hint) from error

@@ -18,6 +18,7 @@ def push(
     """Send the data that the config names to the DVC remote, as `dvc push` does."""
     from headway.config import load
     from headway.data import transfer
+    from headway.errors import interruptible
 
     config, overrides = config_and_overrides(words)
     loaded = load(config, overrides)
@@ -25,7 +26,10 @@ def push(
     paths = list(loaded.spec.data)
     if paths:
         place = Where(profile, local).find(config)
-        with out.progress(f"sending {', '.join(paths)} to {place.dvc_remote}"):
+        with (
+            out.progress(f"sending {', '.join(paths)} to {place.dvc_remote}"),
+            interruptible("stopped while the data was being sent", "what was sent is kept: run it again"),
+        ):
             transfer.push(loaded.root, paths, place)
         remote: str | None = place.dvc_remote
     else:

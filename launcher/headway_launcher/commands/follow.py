@@ -22,23 +22,19 @@ def logs(
     import json
 
     from headway import jobs
-    from headway.errors import Interrupted
+    from headway.errors import interruptible
 
     where = Where(profile, local)
     run = jobs.attach(run_id, where.find())
     out = screen()
     several = run.plan.machine.nodes > 1
-    try:
+    goes_on, stop = f"stopped following {run_id}; the run goes on", f"launch cancel{where.words} {run_id}"
+    with interruptible(goes_on if follow else "stopped", f"stop the run itself: {stop}"):
         for line in run.logs(follow=follow):
             if as_json:
                 typer.echo(json.dumps({**vars(line), "time": line.time.isoformat()}))
             else:
                 out.line(f"{line.replica}: {line.text}" if several else line.text)
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            f"stopped following {run_id}; the run goes on",
-            hint=f"stop it: launch cancel{where.words} {run_id}",
-        ) from error
 
 
 def wait(

@@ -18,6 +18,8 @@ from headway_launcher.render import screen
 if TYPE_CHECKING:
     from headway_launcher.stack.lifecycle import Wish
 
+_LOOK = "see what runs: launch local status"
+
 
 class ExecutorName(StrEnum):
     """What runs the jobs."""
@@ -37,11 +39,15 @@ def up(
     as_json: options.Json = False,
 ) -> None:
     """Start what of the stack is not up, and wait until it is healthy."""
+    from headway.errors import interruptible
     from headway_launcher.stack import lifecycle
 
     began = time.monotonic()
     out = screen(as_json=as_json)
-    with out.progress("starting the local stack"):
+    with (
+        out.progress("starting the local stack"),
+        interruptible("stopped: the servers that this start had begun are ended again", _LOOK),
+    ):
         record = lifecycle.up(_folder(), _wish(executor, port), out.say)
     if as_json:
         out.document(record.document())
@@ -62,10 +68,11 @@ def up(
 
 def down(as_json: options.Json = False) -> None:
     """End what `up` started, running jobs included. All data stays."""
+    from headway.errors import interruptible
     from headway_launcher.stack import lifecycle
 
     out = screen(as_json=as_json)
-    with out.progress("ending the local stack"):
+    with out.progress("ending the local stack"), interruptible("stopped: a part of it may run", _LOOK):
         was_up = lifecycle.down(_folder(), out.say)
     if as_json:
         out.document({"was_up": was_up})
@@ -102,6 +109,7 @@ def reset(
     as_json: options.Json = False,
 ) -> None:
     """End the stack and delete all of its data: bucket, runs, tracking."""
+    from headway.errors import interruptible
     from headway_launcher.stack import lifecycle
 
     folder = _folder()
@@ -110,7 +118,10 @@ def reset(
             f"Delete the local bucket, all local runs and their tracking ({folder})?", abort=True, err=True
         )
     out = screen(as_json=as_json)
-    with out.progress("deleting the local stack's data"):
+    with (
+        out.progress("deleting the local stack's data"),
+        interruptible("stopped: a part of the data is deleted", "finish it: launch local reset"),
+    ):
         existed = lifecycle.reset(folder, out.say)
     if as_json:
         out.document({"deleted": str(folder) if existed else None})

@@ -93,11 +93,17 @@ def pull(
 ) -> None:
     """Fetch a run's outputs, checkpoints and model into a folder."""
     from headway import jobs
+    from headway.errors import interruptible
 
     run = jobs.attach(run_id, Where(profile, local).find())
     into = folder or Path(run_id)
     out = screen(as_json=as_json)
-    with out.progress(f"fetching the files of {run_id}"):
+    with (
+        out.progress(f"fetching the files of {run_id}"),
+        interruptible(
+            "stopped while files were being fetched", "those that are there are kept: run it again"
+        ),
+    ):
         paths = run.pull(into)
     if as_json:
         out.document({"run_id": run_id, "folder": str(into), "files": [str(path) for path in paths]})

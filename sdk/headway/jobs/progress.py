@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
-
-from headway.errors import Interrupted
 
 
 class Progress(Protocol):
@@ -27,12 +23,3 @@ class Silent:
 
     def line(self, text: str) -> None:
         pass
-
-
-@contextmanager
-def interruptible(what: str, hint: str) -> Iterator[None]:
-    """Within it, Ctrl-C becomes an Interrupted that says what goes on running and how to stop it."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(what, hint=hint) from error

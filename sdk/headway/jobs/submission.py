@@ -13,11 +13,11 @@ from pathlib import Path
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import DataNotReady, DeadlinePassed, NotFound, Refused, RemoteError
+from headway.errors import DataNotReady, DeadlinePassed, NotFound, Refused, RemoteError, interruptible
 from headway.jobs import planning
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
-from headway.jobs.progress import Progress, Silent, interruptible
+from headway.jobs.progress import Progress, Silent
 from headway.jobs.run import Run, attach
 from headway.spec.place import Place
 from headway.spec.plan import Plan

@@ -12,6 +12,7 @@ from headway import jobs
 from headway.config import profile
 from headway.errors import BuildFailed, Interrupted
 from headway_launcher.main import run
+from headway_launcher.stack import lifecycle
 
 from . import fake_jobs
 from .fake_jobs import FAILED, FakeJobs, FakeRun, view
@@ -288,3 +289,34 @@ def test_config_show_as_json_has_values_and_origins(tmp_path: Path, capsys: Capt
 def test_version_as_json(capsys: Capture) -> None:
     assert run(["version", "--json"]) == 0
     assert printed(capsys)["version"][0].isdigit()
+
+
+@pytest.mark.parametrize("words", [[], ["local"]])
+def test_a_group_without_a_command_prints_its_help_and_no_error(words: list[str], capsys: Capture) -> None:
+    assert run(words) == 2
+    assert capsys.readouterr().err.startswith("Usage: launch")
+
+
+def test_ctrl_c_while_files_are_fetched_says_what_is_kept(
+    fake: FakeJobs, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupt(_: object, folder: Path) -> list[Path]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeRun, "pull", interrupt)
+    assert run(["pull", "--local", "digits-1a2b3c4d"]) == 130
+    assert capsys.readouterr().err == (
+        "interrupted: stopped while files were being fetched\n→ those that are there are kept: run it again\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "reset"])
+def test_ctrl_c_during_a_verb_of_the_stack_says_how_to_see_what_runs(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lifecycle, verb, interrupt)
+    assert run(["local", verb, *(["--yes"] if verb == "reset" else [])]) == 130
+    assert "→" in capsys.readouterr().err
