@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a log may hold what the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

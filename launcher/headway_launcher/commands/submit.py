@@ -39,6 +39,7 @@ def submit(
     where = Where(profile, local)
     out = screen(as_json=as_json)
     with out.progress("submitting"):
+        jobs.check(config, overrides, given)
         run = jobs.submit(
             config,
             overrides=overrides,

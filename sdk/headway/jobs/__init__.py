@@ -2,7 +2,7 @@
 
 from headway.jobs.images import cancel_build
 from headway.jobs.listing import runs
-from headway.jobs.planning import Preview, PreviewStep, plan, preview
+from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
 from headway.jobs.progress import Progress
 from headway.jobs.run import Output, Run, RunView, attach
 from headway.jobs.submission import submit
@@ -16,6 +16,7 @@ __all__ = [
     "RunView",
     "attach",
     "cancel_build",
+    "check",
     "plan",
     "preview",
     "runs",

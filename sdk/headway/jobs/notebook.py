@@ -37,11 +37,12 @@ def submit(
 
     `local=True` uses the local stack and starts it where it is not up. Raises HeadwayError.
     """
-    path = Path(config)
+    path, flags = Path(config), _flags(gpu, spot)
+    planning.check(path, overrides, flags)
     return submission.submit(
         path,
         overrides=overrides,
-        flags=_flags(gpu, spot),
+        flags=flags,
         place=_place(path, local, profile),
         again=again,
         progress=Printed(),

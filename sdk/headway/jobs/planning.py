@@ -89,6 +89,16 @@ class Preview:
         return "\n".join(lines)
 
 
+def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Loaded:
+    """Read the config and look for the files that it names: all that can be wrong wherever it runs.
+
+    To be called before a place is found, which may mean that a stack is started. Raises ConfigError.
+    """
+    loaded = load(config, overrides, flags or {})
+    check_files(loaded)
+    return loaded
+
+
 def prepare(
     config: Path,
     *,
@@ -97,8 +107,7 @@ def prepare(
     place: Place,
 ) -> Prepared:
     """Read the config, pack the code, digest the environment and pin the data. Raises InputError."""
-    loaded = load(config, overrides, flags or {})
-    check_files(loaded)
+    loaded = check(config, overrides, flags)
     spec = loaded.spec
     pins = read_pins(loaded.root, spec.data)
     bundle = pack(loaded.root, exclude=spec.data)

@@ -107,6 +107,11 @@ class FakeJobs:
     run: FakeRun = field(default_factory=lambda: FakeRun(view()))
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     error: Exception | None = None
+    wrong: Exception | None = None
+
+    def check(self, config: Path, overrides: list[str], flags: dict[str, object]) -> None:
+        if self.wrong:
+            raise self.wrong
 
     def submit(self, config: Path, **given: Any) -> FakeRun:
         self.calls.append(("submit", {"config": config, **given}))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from headway import jobs
 from headway.config import profile
-from headway.errors import BuildFailed, Interrupted
+from headway.errors import BuildFailed, ConfigError, Interrupted
 from headway_launcher.main import run
 from headway_launcher.stack import lifecycle
 
@@ -23,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeJobs:
     fake = FakeJobs()
-    for name in ("submit", "runs", "attach", "cancel_build"):
+    for name in ("check", "submit", "runs", "attach", "cancel_build"):
         monkeypatch.setattr(jobs, name, getattr(fake, name))
     monkeypatch.setattr(profile, "find_place", fake_jobs.place)
     return fake
@@ -320,3 +323,29 @@ def test_ctrl_c_during_a_verb_of_the_stack_says_how_to_see_what_runs(
     monkeypatch.setattr(lifecycle, verb, interrupt)
     assert run(["local", verb, *(["--yes"] if verb == "reset" else [])]) == 130
     assert "→" in capsys.readouterr().err
+
+
+def test_a_config_that_is_wrong_starts_no_stack(
+    fake: FakeJobs, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    found: list[object] = []
+    monkeypatch.setattr(profile, "find_place", lambda **given: found.append(given))
+    fake.wrong = ConfigError("there is no key 'nmae'", file="config.yaml", line=1, column=1)
+    assert run(["submit", "--local"]) == 2
+    assert "config.yaml:1:1: there is no key 'nmae'" in capsys.readouterr().err
+    assert found == []
+
+
+def test_what_the_output_cannot_show_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\nentrypoint: train.py\nargs: {text: h\u00e9 \u2588}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "headway_launcher", "config", "show"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "h\\xe9 \\u2588" in done.stdout
