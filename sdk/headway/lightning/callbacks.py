@@ -42,9 +42,11 @@ class EpochLine:
     """One line an epoch in the log, which is no terminal: a redrawn bar would be dozens of lines there."""
 
     def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+        # read on all ranks: with sync_dist it is a collective, which one rank alone would wait in for ever
+        metrics = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
-        values = ", ".join(f"{name} {float(value):.4g}" for name, value in trainer.callback_metrics.items())
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
         # Lightning counts epochs from 0
         sys.stdout.write(f"epoch {trainer.current_epoch}, step {trainer.global_step}: {values}\n")
         sys.stdout.flush()
@@ -100,6 +102,7 @@ class Mirror:
         self._write(trainer, trainer.callback_metrics)
 
     def _write(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        # the callers read `metrics` on all ranks: see EpochLine
         if trainer.sanity_checking or not self._is_needed(trainer):
             return
         written = (trainer.global_step, {name: float(value) for name, value in metrics.items()})
