@@ -249,10 +249,10 @@ class JobLife(threading.Thread):
         return document
 
     def _change(self, **changes: Any) -> bool:
-        """Write the job anew; False, and nothing written, where it is over already."""
+        """Write the job anew; False, and nothing written, where it is over already, or deleted since."""
         with self._store.transaction():
-            job = self._document()
-            if job["state"] in FINAL:
+            job = self._store.get(KIND, self._name)
+            if job is None or job["state"] in FINAL:
                 return False
             now = timestamp(self._clock.now_ns())
             self._store.put(KIND, self._name, {**job, **changes, "updateTime": now})

@@ -135,11 +135,13 @@ class ProcessHandle:
     def _reap(self, pumps: Sequence[threading.Thread]) -> None:
         """The command's exit ends its children too; then what they still had written is read."""
         code = self._group.wait()
-        self._group.forget()
-        for pump in pumps:
-            pump.join(DRAIN_SECONDS)
-        self._executor.ended(self)
-        self._events.exited(Exited(self._task, code))
+        try:
+            self._group.forget()
+        finally:  # the job waits for this, also where the state takes no more
+            for pump in pumps:
+                pump.join(DRAIN_SECONDS)
+            self._executor.ended(self)
+            self._events.exited(Exited(self._task, code))
 
 
 def _environment(replica: Replica, home: Path) -> dict[str, str]:

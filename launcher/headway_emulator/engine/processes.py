@@ -40,7 +40,11 @@ class ProcessGroup:
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             start_new_session=True,
         )
-        self._record()
+        try:
+            self._record()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def stdout(self) -> IO[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import struct
 import sys
 import time
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 from headway_emulator.engine.clock import SystemClock, nano_timestamp, parse_timestamp, timestamp
 from headway_emulator.engine.docker_logs import FrameParser
 from headway_emulator.engine.executor import ExecutorError, Exited, Line
+from headway_emulator.engine.job_life import JobLife
 from headway_emulator.engine.job_logs import JobLog, classify
+from headway_emulator.engine.process_executor import ProcessExecutor, ProcessHandle
 from headway_emulator.engine.processes import ProcessGroup, end_strays
 from headway_emulator.engine.replicas import replicas, task_name, tasks
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
@@ -177,6 +180,40 @@ class TestProcesses:
         assert end_strays(store) == 0
         group.stdout.close()
         group.stderr.close()
+        store.close()
+
+    def test_a_command_that_cannot_be_remembered_does_not_go_on_running(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        store.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            ProcessGroup(store, ["sleep", "60"], env=os.environ, folder=tmp_path)
+        _, alive = psutil.wait_procs(psutil.Process().children(), timeout=5)
+        assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+    def test_an_exit_is_reported_though_the_state_takes_no_more(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        ended: list[Exited] = []
+        events: Any = SimpleNamespace(lines=lambda *_: None, exited=ended.append)
+        group = ProcessGroup(store, ["sleep", "0.2"], env=os.environ, folder=tmp_path)
+        executor = ProcessExecutor(tmp_path, store, SystemClock())
+        handle = ProcessHandle(group, "workerpool0-0", events, executor)
+        store.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            handle._reap([])
+        assert ended == [Exited("workerpool0-0", 0)]
+        group.stdout.close()
+        group.stderr.close()
+
+
+class TestJobLife:
+    def test_a_job_that_is_deleted_meanwhile_is_not_cancelled(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        name = "projects/123/locations/us-central1/customJobs/1"
+        executor: Any = None
+        life = JobLife(
+            name, settings(tmp_path), store, SystemClock(), executor, lambda _: None, resumed=False
+        )
+        assert not life.cancel()
         store.close()
 
 
