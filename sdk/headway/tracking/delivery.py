@@ -68,7 +68,7 @@ class Delivery:
                     self._opened(self._sink.open())
                     is_open = True
                 if self._deliver_some():
-                    failures = 0
+                    failures, self._trouble = 0, None
                     continue
                 if self._outcome is not None:
                     self.registered = self._sink.finish(self._outcome)
