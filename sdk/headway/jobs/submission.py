@@ -13,7 +13,7 @@ from pathlib import Path
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import DataNotReady, DeadlinePassed, NotFound, Refused, RemoteError, interruptible
+from headway.errors import DataNotReady, DeadlinePassed, InputError, NotFound, Refused, RemoteError, interruptible
 from headway.jobs import planning
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
@@ -22,8 +22,9 @@ from headway.jobs.run import Run, attach
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 
-CLAIM_LAPSES_S = 90.0
-"""A claim whose job has not come by then was left by a submit that died: creating one takes 60 s at most."""
+CLAIM_LAPSES_S = 150.0
+"""A claim whose job has not come by then was left by a submit that died: to create one takes 60 s to connect
+and 60 s to be answered at most."""
 
 
 def submit(
@@ -157,6 +158,11 @@ def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
     """
     try:
         run = attach(plan.run_id, services.place, services=services)
+        if run.plan.claim != plan.claim:  # an id holds 8 of its 64 characters
+            raise InputError(
+                f"a run of other content has the id {plan.run_id} by chance",
+                hint="submit with --again, which gives this one a number",
+            )
         state = run.state
     except NotFound:
         return None

@@ -193,7 +193,7 @@ def test_a_claim_left_by_a_submit_that_died_is_taken_over_once_it_has_lapsed(
         submit()
     world.vertex.before_create = lambda: None
     for name in world.store.written:
-        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=200)
     submit()
     assert len(world.vertex.jobs) == 1
 
@@ -221,7 +221,7 @@ def test_a_lapsed_claim_is_taken_over_only_when_the_job_can_be_created_at_once(
     world.vertex.jobs.clear()
     world.builds.created.clear()  # the image is gone, so that the next submit builds, for minutes
     for name in world.store.written:
-        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=200)
     during: list[int] = []
     claim = next(name for name in world.store.objects if name.endswith("plan.json"))
     world.builds.before_get = lambda: during.append(world.store.generations[claim])
@@ -237,7 +237,7 @@ def test_a_run_is_found_in_the_region_it_went_to_when_the_profile_names_another_
     monkeypatch.setattr(world, "jobs", lambda region: world.vertex if region == "us-central1" else empty)
     first = submission.submit(config, place=PLACE, services=world.services)
     for name in world.store.written:
-        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=120)
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=200)
     moved = PLACE.model_copy(update={"region": "europe-west4"})
     second = submission.submit(config, place=moved, services=world.services)
     assert second.job().name == first.job().name
@@ -314,3 +314,15 @@ def test_an_entrypoint_may_be_written_with_its_folder(
 ) -> None:
     config.write_text("name: tiny\nentrypoint: ./train.py\n")
     assert submit().state == "running"
+
+
+def test_a_run_of_other_content_with_the_same_id_is_not_attached_to(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    first = submit()
+    name = first.plan.layout.plan(first.run_id)
+    other = first.plan.model_copy(update={"claim": first.plan.claim[:8] + "0" * 56})
+    world.store.objects[name] = other.model_dump_json().encode()
+    with pytest.raises(InputError, match="by chance"):
+        submit()
+    assert submit(again=True).run_id == f"{first.run_id}-2"
