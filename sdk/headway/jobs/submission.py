@@ -13,7 +13,15 @@ from pathlib import Path
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import DataNotReady, DeadlinePassed, InputError, NotFound, Refused, RemoteError, interruptible
+from headway.errors import (
+    DataNotReady,
+    DeadlinePassed,
+    InputError,
+    NotFound,
+    Refused,
+    RemoteError,
+    interruptible,
+)
 from headway.jobs import planning
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
