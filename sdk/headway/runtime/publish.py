@@ -48,7 +48,8 @@ class Targets:
 class Mirror:
     """Keeps a prefix of the bucket like a folder: a file that has not changed between two looks is sent.
 
-    What this mirror knows and the folder no longer has is removed: Lightning keeps the best few.
+    What this mirror knows and the folder no longer has is removed (Lightning keeps the best few), once all
+    that the folder has is sent: there is no moment without a checkpoint in the bucket.
     """
 
     def __init__(self, folder: Path, uri: str, stores: Stores, *, known: Sequence[Path] = ()) -> None:
@@ -58,6 +59,7 @@ class Mirror:
         self._sent: dict[str, _Seen] = {}
         self._sent.update((path.relative_to(folder).as_posix(), _seen(path)) for path in known)
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,8 +70,13 @@ class Mirror:
     def look(self, *, final: bool = False, trusted: bool = True) -> None:
         """Send what is complete; at the end all is, unless a kill may have torn it (not `trusted`).
 
-        Raises RemoteError, and may be called again.
+        One look at a time: another waits, and does not send the same file beside it. Raises RemoteError, and
+        may be called again.
         """
+        with self._looking:
+            self._look(final, trusted)
+
+    def _look(self, final: bool, trusted: bool) -> None:
         here = {path.relative_to(self._folder).as_posix(): _seen(path) for path in files_below(self._folder)}
 
         def is_whole(name: str) -> bool:
@@ -84,11 +91,13 @@ class Mirror:
 
         changed = [name for name, seen in here.items() if self._sent.get(name) != seen and is_whole(name)]
         _in_parallel(send, changed)
+        self._looked = here
+        if any(self._sent.get(name) != seen for name, seen in here.items()):
+            return
         for name in [name for name in self._sent if name not in here]:
             self._store.delete(f"{self._prefix}/{name}")
             with self._lock:
-                self._sent.pop(name, None)
-        self._looked = here
+                del self._sent[name]
 
 
 class MirrorThread:
@@ -99,13 +108,11 @@ class MirrorThread:
     ) -> None:
         self._mirror, self._told, self._changed = mirror, told, changed
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="checkpoints", daemon=True).start()
 
-    def end(self, timeout: float) -> None:
-        """Stop looking; waits for an upload that is under way."""
+    def end(self) -> None:
+        """Begin no further look; one that is under way goes on, and the mirror's last one waits for it."""
         self._over.set()
-        self._thread.join(timeout)
 
     def _run(self) -> None:
         before: tuple[str, ...] = ()
@@ -116,7 +123,7 @@ class MirrorThread:
                 continue  # removed between look and upload: Lightning keeps the best few
             except (HeadwayError, OSError) as error:
                 self._told(f"checkpoints cannot be uploaded yet: {error}")
-            if self._mirror.names != before:
+            if not self._over.is_set() and self._mirror.names != before:
                 before = self._mirror.names
                 self._changed(before)
 

@@ -75,7 +75,7 @@ class Supervision:
         """
         self._over.set()
         started = time.monotonic()
-        self._mirroring.end(HURRIED_S if signals.received else 600)
+        self._mirroring.end()
         model = _model(self._folders.model)
         outcome = Outcome(
             state="finished" if code == 0 else "killed" if signals.received else "failed",

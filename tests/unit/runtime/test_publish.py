@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
 
@@ -39,6 +40,43 @@ def test_a_checkpoint_that_is_replaced_is_sent_again_and_a_removed_one_removed(t
     (tmp_path / "a.ckpt").unlink()
     mirror.look()
     assert list(store.objects) == ["run/checkpoints/b.ckpt"]
+
+
+def test_a_checkpoint_is_not_removed_before_its_successor_is_there(tmp_path: Path) -> None:
+    store = MemoryStore()
+    mirror = Mirror(tmp_path, URI, lambda _: store)
+    (tmp_path / "epoch=1.ckpt").write_text("1")
+    mirror.look(final=True)
+    (tmp_path / "epoch=1.ckpt").unlink()
+    (tmp_path / "epoch=2.ckpt").write_text("2")
+    mirror.look()
+    assert list(store.objects) == ["run/checkpoints/epoch=1.ckpt"]
+    mirror.look()
+    assert list(store.objects) == ["run/checkpoints/epoch=2.ckpt"]
+
+
+def test_a_last_look_waits_for_the_one_under_way_and_sends_nothing_twice(tmp_path: Path) -> None:
+    sent: list[str] = []
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
+            sent.append(name)
+            begun.set()
+            assert goes_on.wait(10)
+            return super().upload(name, path)
+
+    store = Slow()
+    mirror = Mirror(tmp_path, URI, lambda _: store)
+    (tmp_path / "last.ckpt").write_text("1")
+    threads = [threading.Thread(target=mirror.look, kwargs={"final": True}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    goes_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert sent == ["run/checkpoints/last.ckpt"]
 
 
 def test_checkpoints_of_others_in_the_bucket_are_left_alone(tmp_path: Path) -> None:
