@@ -141,7 +141,7 @@ def _record(document: Mapping[str, Any]) -> Record | None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):  # ValueError: torn, or no text at all
         return None
     return document if isinstance(document, dict) else None
 

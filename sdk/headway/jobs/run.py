@@ -143,10 +143,12 @@ class Run:
     def logs(self, follow: bool = False) -> Iterator[LogLine]:
         """The lines of all replicas; with `follow` until the job has ended."""
         log = self._services.log(self._first_job().job_id)
-        if follow:
-            for _ in self._polls(None):
-                yield from patiently(lambda: list(log.new()))
-        yield from log.new()
+        if not follow:
+            yield from log.new()
+            return
+        for _ in self._polls(None):
+            yield from patiently(lambda: list(log.new()))
+        yield from patiently(lambda: list(log.new()))  # what came with the job's end
 
     def metrics(self) -> pandas.DataFrame:
         """The history: one row a step, one column a metric, NaN where it was not logged at that step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from headway.jobs.run import Run, attach
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, make_plan
 from headway.spec.status import ModelVersion, RunStatus
-from tests.unit.jobs.fakes import PLACE, MemoryPlace
+from tests.unit.jobs.fakes import PLACE, MemoryLog, MemoryPlace
 
 
 @pytest.fixture
@@ -214,3 +215,22 @@ def test_what_is_pulled_does_not_become_code_of_the_next_run(
     world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/report.txt", b"fine")
     run.pull(tmp_path / run.run_id)
     assert (tmp_path / run.run_id / ".gitignore").read_text() == "*\n"
+
+
+def test_following_a_log_outlives_an_outage_at_its_end(
+    run: Run, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.lines.append(line("one"))
+    looks: list[int] = []
+    new = MemoryLog.new
+
+    def failing(log: MemoryLog) -> Iterator[LogLine]:
+        looks.append(1)
+        if len(looks) == 2:
+            raise RemoteError("503")
+        return new(log)
+
+    monkeypatch.setattr(MemoryLog, "new", failing)
+    world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+    assert [entry.text for entry in run.logs(follow=True)] == ["one"]
+    assert len(looks) == 3

@@ -247,3 +247,9 @@ def test_an_up_that_was_killed_midway_is_continued(fake_stack: FakeStack) -> Non
     after = fake_stack.up()
     assert after.servers[:2] == record.servers[:2]
     assert set(fake_stack.states().values()) == {"healthy"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'{"half', b"[]"])
+def test_a_record_that_is_torn_is_no_stack_and_no_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "stack.json").write_bytes(content)
+    assert Folder(tmp_path).read() is None
