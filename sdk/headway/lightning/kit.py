@@ -36,7 +36,8 @@ def kit(
         ours.append(callbacks.resume(checkpoint))
     loggers = trainer.pop("logger", None)
     if loggers is not False:
-        trainer["logger"] = [logger(), *_listed(None if loggers is True else loggers)]
+        # yours come first: `self.logger` in a module is the first
+        trainer["logger"] = [*_listed(None if loggers is True else loggers), logger()]
     else:
         trainer["logger"] = False
     defaults = {

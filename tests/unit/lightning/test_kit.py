@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from headway.lightning import kit
-from headway.lightning.automatic import callbacks
+from headway.lightning import automatic, kit
 from headway.spec.layout import TrainingVariables
 
 
@@ -23,7 +23,7 @@ def test_outside_of_a_run_the_kit_is_what_you_gave() -> None:
 
 
 def test_outside_of_a_run_lightning_gets_no_callback() -> None:
-    assert callbacks() == []
+    assert automatic.callbacks() == []
 
 
 def test_importing_headway_lightning_imports_neither_torch_nor_lightning() -> None:
@@ -34,3 +34,19 @@ def test_importing_headway_lightning_imports_neither_torch_nor_lightning() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(None, ["ours"]), (True, ["ours"]), ("yours", ["yours", "ours"]), (["a", "b"], ["a", "b", "ours"])],
+)
+def test_in_a_run_your_loggers_come_before_ours(
+    monkeypatch: pytest.MonkeyPatch, given: object, used: list[str]
+) -> None:
+    for variable in (TrainingVariables.RUN_ID, TrainingVariables.SPOOL, TrainingVariables.OUTPUTS):
+        monkeypatch.setenv(variable, "x")
+    monkeypatch.setattr("headway.lightning.logger.logger", lambda: "ours")
+    monkeypatch.setattr("headway.lightning.callbacks.final_model", lambda: "final")
+    settings: Any = {"enable_checkpointing": False, "enable_progress_bar": True}
+    assert kit(logger=given, **settings)["logger"] == used
+    assert kit(logger=False, **settings)["logger"] is False
