@@ -34,7 +34,7 @@ class Call:
 
     def page_size(self, default: int, most: int) -> int:
         given = self.query.get("pageSize", "") or str(default)
-        if not given.isdigit():
+        if not given.isdecimal():
             raise ApiError(
                 "INVALID_ARGUMENT", f"Invalid value at 'page_size' (TYPE_INT32), {json.dumps(given)}"
             )

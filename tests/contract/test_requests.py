@@ -188,6 +188,10 @@ def test_the_front_page_says_what_is_emulated_and_how_far(emulator: Emulator) ->
 
 
 def test_a_page_token_that_was_never_given_out_is_a_bad_request(emulator: Emulator) -> None:
+    for service, collection in (("aiplatform", f"{PARENT}/customJobs"), ("cloudbuild", f"{PARENT}/builds")):
+        for query in ({"pageToken": "²"}, {"pageSize": "²"}):
+            url = f"{emulator.url}/{service}/v1/{collection}"
+            assert requests.get(url, params=query, timeout=10).status_code == 400
     for token in ("NQ==", "WzEsIFtdXQ==", "!"):
         body = {"resourceNames": [f"projects/{PROJECT}"], "pageToken": token}
         reply = requests.post(f"{emulator.url}/logging/v2/entries:list", json=body, timeout=10)

@@ -73,7 +73,7 @@ class CloudBuild:
             if all(comparison.holds(build) for comparison in wanted)
         ]
         token = call.query.get("pageToken", "") or "0"
-        if not token.isdigit():
+        if not token.isdecimal():
             raise invalid("Invalid page token.")
         start, size = int(token), call.page_size(PAGE_SIZE, most=1000)
         page: Document = {}

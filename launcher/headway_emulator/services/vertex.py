@@ -71,7 +71,7 @@ class Vertex:
         ]
         size = call.page_size(PAGE_SIZE, most=1000)
         token = call.query.get("pageToken", "") or "0"
-        if not token.isdigit():
+        if not token.isdecimal():
             raise invalid("Invalid page token.")
         start = int(token)
         page: Document = {}
