@@ -48,12 +48,14 @@ def render(
 
 
 class Builds:
-    """Builds of a project in one region, through google-cloud-build's client over REST."""
+    """Builds of a project in one region, through google-cloud-build's client over REST.
+
+    Requests carry the region's own name and no `project_id`: with it the client asks for a global build.
+    """
 
     def __init__(self, session: Session, region: str) -> None:
         from google.cloud.devtools.cloudbuild_v1 import CloudBuildClient
 
-        self._project = session.project
         self._parent = f"projects/{session.project}/locations/{region}"
         endpoint = session.override("cloudbuild")
         self._client: Any = CloudBuildClient(
@@ -70,7 +72,7 @@ class Builds:
 
         message = Message()
         json_format.ParseDict(body, Message.pb(message))
-        request = CreateBuildRequest(parent=self._parent, project_id=self._project, build=message)
+        request = CreateBuildRequest(parent=self._parent, build=message)
         with translated("cannot start the image build"):
             operation = self._client.create_build(request=request, timeout=TIMEOUT_S)
         return _build(operation.metadata.build)
@@ -82,7 +84,7 @@ class Builds:
 
     def tagged(self, tag: str) -> Build | None:
         """A build with that tag which still runs, or None."""
-        request = {"project_id": self._project, "parent": self._parent, "filter": f'tags="{tag}"'}
+        request = {"parent": self._parent, "filter": f'tags="{tag}"'}
         with translated("cannot list the image builds"):
             builds = [
                 _build(message) for message in self._client.list_builds(request=request, timeout=TIMEOUT_S)
@@ -95,11 +97,7 @@ class Builds:
             self._client.cancel_build(request=self._named(build_id), timeout=TIMEOUT_S)
 
     def _named(self, build_id: str) -> dict[str, str]:
-        return {
-            "name": f"{self._parent}/builds/{build_id}",
-            "project_id": self._project,
-            "id": build_id,
-        }
+        return {"name": f"{self._parent}/builds/{build_id}"}
 
 
 def _build(message: Any) -> Build:

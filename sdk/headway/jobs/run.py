@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +131,14 @@ class Run:
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
         log = self._services.log(self._first_job().job_id)
+        follower = _Follower(log, on_log) if on_log else None
         for job in self._polls(deadline):
-            if on_log:
-                _tell(log, on_log)
+            if follower:
+                follower.look()
             if on_poll:
                 on_poll(job)
-        if on_log:
-            self._drain(log, on_log)
+        if follower:
+            follower.drain()
         return self.view()
 
     def logs(self, follow: bool = False) -> Iterator[LogLine]:
@@ -225,12 +226,6 @@ class Run:
             time.sleep(pause)
             pause = min(pause * 1.15, 5.0)
 
-    def _drain(self, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
-        """Lines that came with the job's end: until a look brings none, for some seconds at most."""
-        deadline = time.monotonic() + _LOG_GRACE_S
-        while _tell(log, on_log) and time.monotonic() < deadline:
-            time.sleep(0.2)
-
 
 def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:
     """The run of that id. Raises NotFound where the bucket holds no plan of it."""
@@ -260,16 +255,34 @@ def find_job(services: Services, plan: Plan) -> vertex.Job | None:
     return None
 
 
-def _tell(log: JobLog, on_log: Callable[[LogLine], None]) -> bool:
-    """Hand on the new lines; a look that fails is made up for by the next one."""
-    told = False
-    try:
-        for line in log.new():
-            told = True
-            on_log(line)
-    except RemoteError:
+class _Follower:
+    """Hands a job's lines on. A look that fails is made up for by the next; a refusal is told once."""
+
+    def __init__(self, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
+        self._log = log
+        self._on_log = on_log
+        self._refused = False
+
+    def look(self) -> bool:
+        """Whether there were new lines."""
+        told = False
+        try:
+            for line in () if self._refused else self._log.new():
+                told = True
+                self._on_log(line)
+        except Refused as error:
+            self._refused = True
+            text = f"headway: the log is not shown, the run goes on: {error.message}"
+            self._on_log(LogLine(datetime.now(UTC), "WARNING", "", text))
+        except RemoteError:
+            return told
         return told
-    return told
+
+    def drain(self) -> None:
+        """Lines that came with the job's end: until a look brings none, for some seconds at most."""
+        deadline = time.monotonic() + _LOG_GRACE_S
+        while self.look() and time.monotonic() < deadline:
+            time.sleep(0.2)
 
 
 def _output(entry: StoredObject, prefix: str, store: ObjectStore) -> Output:

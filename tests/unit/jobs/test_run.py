@@ -234,3 +234,22 @@ def test_following_a_log_outlives_an_outage_at_its_end(
     world.vertex.end(world.vertex.jobs[0].name, "succeeded")
     assert [entry.text for entry in run.logs(follow=True)] == ["one"]
     assert len(looks) == 3
+
+
+def test_a_log_that_may_not_be_read_is_told_once_and_ends_no_wait(run: Run, world: MemoryPlace) -> None:
+    class Forbidden:
+        def new(self) -> Iterator[LogLine]:
+            raise Refused("cannot read the log of job 1: 403 permission denied")
+
+    world.log = lambda job_id: Forbidden()  # type: ignore[assignment,method-assign,return-value]
+    looks = iter(range(3))
+
+    def step() -> None:
+        if next(looks, None) is None:
+            world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+
+    world.vertex.before_get = step
+    seen: list[str] = []
+    assert run.wait(on_log=lambda entry: seen.append(entry.text)).state == "succeeded"
+    assert len(seen) == 1
+    assert "permission denied" in seen[0]
