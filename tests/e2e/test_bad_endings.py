@@ -162,7 +162,7 @@ def test_ctrl_c_during_the_image_build_says_that_it_goes_on_and_how_to_stop_it(
     code, said = press_ctrl_c(process)
     assert code == 130
     assert "goes on" in said
-    build = said.split("launch cancel --build ")[1].split()[0]
+    build = said.split("launch cancel --local --build ")[1].split()[0]
     stopped = launch("cancel", "--local", "--build", build)
     assert stopped.returncode == 0, stopped.stderr
 
