@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import RemoteError
@@ -51,12 +53,22 @@ def _points(place: Place, run: str, name: str) -> list[dict[str, Any]]:
             return points
 
 
+def _login(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The login that MLflow's own client would use: MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD."""
+    if token := environment.get("MLFLOW_TRACKING_TOKEN"):
+        return {"headers": {"Authorization": f"Bearer {token}"}}
+    name, password = (environment.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    return {"auth": (name, password)} if name and password else {}
+
+
 def _get(place: Place, path: str, query: dict[str, str]) -> dict[str, Any]:
     import requests
 
     uri = place.tracking_uri.rstrip("/")
     try:
-        reply = requests.get(f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S)
+        reply = requests.get(
+            f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S, **_login(os.environ)
+        )
         reply.raise_for_status()
         document: dict[str, Any] = reply.json()
     except requests.RequestException as error:  # an answer that is no JSON too: a login page, say
