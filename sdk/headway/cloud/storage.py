@@ -138,11 +138,16 @@ class ObjectStore:
 
     def download(self, name: str, path: Path) -> None:
         """Fetch the object into a file. Raises NotFound; leaves no half file."""
+        from google.cloud.storage.exceptions import DataCorruption
+
         part = path.with_name(path.name + ".part")
         try:
             with self._calling("download", name):
                 self._bucket.blob(name).download_to_filename(str(part), timeout=TIMEOUT_S)
             part.replace(path)
+        except DataCorruption as error:
+            message = f"cannot download {self.uri(name)}: it arrived damaged, its checksum differs"
+            raise RemoteError(message, hint="try again") from error
         finally:
             part.unlink(missing_ok=True)
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from headway.cloud.session import Session
 from headway.cloud.storage import ObjectStore
-from headway.errors import NotFound
+from headway.errors import NotFound, RemoteError
 
 
 class Bucket(BaseHTTPRequestHandler):
     """Holds one object, written 90 s before the server's own time."""
 
     def do_GET(self) -> None:
+        if "damaged" in self.path:
+            self.send_response_only(200)
+            self.send_header("x-goog-hash", "md5=AAAAAAAAAAAAAAAAAAAAAA==,crc32c=AAAAAA==")
+            self.send_header("content-length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+            return
         there = self.path.startswith("/storage/v1/b/acme/o/runs%2Fplan.json?")
         self.send_response_only(200 if there else 404)
         self.send_header("Date", "Sun, 22 Nov 2026 10:01:30 GMT")
@@ -45,3 +53,11 @@ def test_the_age_of_an_object_is_told_by_the_servers_clock_not_by_ours(store: Ob
 def test_the_age_of_an_object_that_is_not_there_is_not_found(store: ObjectStore) -> None:
     with pytest.raises(NotFound, match="there is no such object"):
         store.generation("runs/other.json")
+
+
+def test_an_object_that_arrives_damaged_is_told_and_leaves_no_file(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    with pytest.raises(RemoteError, match=r"gs://acme/damaged: it arrived damaged"):
+        store.download("damaged", tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
