@@ -81,14 +81,17 @@ class TrainingProcess:
     def __exit__(self, *_: object) -> None:
         # after a fault of ours, too, nothing goes on running
         if self._process.poll() is None:
-            self._send(signal.SIGKILL)
+            self._kill()
             self.wait()
 
     def stop(self, number: int, grace: float = GRACE_S) -> None:
-        """Hand a signal on to all its processes; SIGKILL follows after `grace` seconds."""
-        self._send(number)
+        """Hand a signal on to the entrypoint; SIGKILL for all its processes follows after `grace` seconds.
+
+        What it started is left to it: data loading workers that died first would fail its last checkpoint.
+        """
+        self._process.send_signal(number)
         if self._killer is None:
-            self._killer = threading.Timer(grace, self._send, (signal.SIGKILL,))
+            self._killer = threading.Timer(grace, self._kill)
             self._killer.daemon = True
             self._killer.start()
 
@@ -99,10 +102,10 @@ class TrainingProcess:
         finally:
             if self._killer is not None:
                 self._killer.cancel()
-            self._send(signal.SIGKILL)
+            self._kill()
             self.seconds = time.monotonic() - self._started
         return code if code >= 0 else 128 - code
 
-    def _send(self, number: int) -> None:
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._process.pid, signal.SIGKILL)

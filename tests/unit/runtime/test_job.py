@@ -261,6 +261,25 @@ def test_sigterm_reaches_training_which_may_end_by_itself(world: World, sink: Me
     assert sink.outcome.state == "killed"
 
 
+def test_training_ends_its_own_workers_on_sigterm(world: World) -> None:
+    code = (
+        "import pathlib, signal, subprocess, sys, time\n"
+        "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.3)\n"
+        "    pathlib.Path('worker').write_text('alive' if worker.poll() is None else 'dead')\n"
+        "    sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "pathlib.Path('ready').write_text('')\n"
+        "time.sleep(60)\n"
+    )
+    world.submit({"train.py": code})
+    sender = _signal_when_ready(world)
+    assert job.run(world.container()) == 3
+    sender.join()
+    assert world.objects("outputs/")["worker"] == b"alive"
+
+
 def test_training_that_ignores_sigterm_is_killed_with_all_its_processes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
