@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from headway.errors import RemoteError
+from headway.errors import Refused, RemoteError
 from headway.spec.plan import DataPin, Plan
 from headway.tracking.mlflow_sink import MLflowSink
-from headway.tracking.sinks import Outcome, Refused
+from headway.tracking.sinks import Outcome
 from tests.integration.tracking_server import TrackingServer
 from tests.unit.runtime.world import NOBODY, make_plan
 

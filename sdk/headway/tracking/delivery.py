@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, Refused
 from headway.spec.status import ModelVersion
-from headway.tracking.sinks import Opened, Outcome, Refused, Sink
+from headway.tracking.sinks import Opened, Outcome, Sink
 from headway.tracking.spool import Event, SpoolReader
 
 LOOK_S = 1.0

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headway.errors import RemoteError
+from headway.errors import Refused, RemoteError
 from headway.spec.layout import TAG_RUN
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 from headway.tracking import models
-from headway.tracking.sinks import Opened, Outcome, Refused, flat, parameters, tags
+from headway.tracking.sinks import Opened, Outcome, flat, parameters, tags
 from headway.tracking.spool import Event
 
 METRICS_A_CALL = 1000

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from headway.errors import RemoteError
 from headway.spec.layout import TAG_RUN
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 from headway.tracking.spool import Event
-
-
-class Refused(RemoteError):
-    """The server will never take this: to send it again is useless."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headway.errors import RemoteError
+from headway.errors import Refused, RemoteError
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
-from headway.tracking.sinks import Opened, Outcome, Refused, parameters, tags
+from headway.tracking.sinks import Opened, Outcome, parameters, tags
 from headway.tracking.spool import Event
 
 STEP = "trainer/global_step"

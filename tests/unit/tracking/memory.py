@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from headway.errors import RemoteError
+from headway.errors import Refused, RemoteError
 from headway.spec.status import ModelVersion
-from headway.tracking.sinks import Opened, Outcome, Refused
+from headway.tracking.sinks import Opened, Outcome
 from headway.tracking.spool import Event
 
 
