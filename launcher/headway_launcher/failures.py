@@ -39,17 +39,25 @@ def reported(*, as_json: bool) -> Iterator[Outcome]:
         yield outcome
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away (`launch list | head`); Python's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        outcome.code = 128 + signal.SIGPIPE
+        outcome.code = _reader_went_away()
     except SystemExit as exit_:
-        outcome.code = exit_.code if isinstance(exit_.code, int) else 1
+        # typer makes exit code 1 of a broken pipe, which would read as a run that failed
+        if isinstance(exit_.__context__, BrokenPipeError):
+            outcome.code = _reader_went_away()
+        else:
+            outcome.code = exit_.code if isinstance(exit_.code, int) else 1
     except KeyboardInterrupt:
         outcome.code = _show(Interrupted("interrupted"), as_json)
     except Exception as error:  # noqa: BLE001  the last resort: nothing is swallowed, all is shown
         outcome.code = _help(error) if _asks_for_help(error) else _show(_as_ours(error), as_json)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _reader_went_away() -> int:
+    """`launch list | head`: Python's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

@@ -349,3 +349,21 @@ def test_what_the_output_cannot_show_is_no_error(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "h\\xe9 \\u2588" in done.stdout
+
+
+def test_a_reader_of_the_pipe_that_goes_away_is_no_failed_run(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "headway_launcher", "config", "schema"],
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
