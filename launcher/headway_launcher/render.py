@@ -102,10 +102,25 @@ class RichScreen(Screen):
         self._console.print(Text.from_ansi(_OTHER_THAN_COLOUR.sub("", _as_seen(text))), soft_wrap=True)
 
     def facts(self, rows: Sequence[tuple[str, str]]) -> None:
-        self._grid(None, [(name, value) for name, value in rows])
+        from rich.text import Text
+
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:  # soft wrap: an address stays one that can be clicked and copied
+            parts = (f"{name:<{width}}", "bold"), "  ", (value, _COLOURS.get(value, ""))
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
 
     def table(self, header: Row, rows: Sequence[Row]) -> None:
-        self._grid(header, rows)
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for n, name in enumerate(header):
+            # the first column is what one copies, a run's id: others are folded where the terminal is narrow
+            grid.add_column(name, style="bold" if n == 0 else None, overflow="fold", no_wrap=n == 0)
+        for row in rows:
+            grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+        self._console.print(grid)
 
     @contextmanager
     def progress(self, text: str) -> Iterator[None]:
@@ -118,19 +133,6 @@ class RichScreen(Screen):
     def update(self, text: str) -> None:
         if self._status is not None:
             self._status.update(text)
-
-    def _grid(self, header: Row | None, rows: Sequence[Row]) -> None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        grid = Table(box=box.SIMPLE_HEAD if header else None, show_header=header is not None, pad_edge=False)
-        columns = header or ("", "")
-        for n, name in enumerate(columns):
-            grid.add_column(name, style="bold" if n == 0 else None, overflow="fold")
-        for row in rows:
-            grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-        self._console.print(grid)
 
 
 _COLOURS = {

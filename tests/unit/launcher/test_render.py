@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -84,3 +85,15 @@ def test_the_progress_line_has_phase_epoch_step_and_metrics() -> None:
         "digits-1  running · training · epoch 2 · step 140 · loss 0.3123 · 1:12"
     )
     assert progress_text("digits-1", "pending", None, 3) == "digits-1  pending · 0:03"
+
+
+def test_on_a_narrow_terminal_ids_and_addresses_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "60")
+    screen, address = RichScreen(as_json=False), "gs://bucket/headway/runs/digits-0123abcd/" + "x" * 40
+    screen.facts([("run", "digits-0123abcd"), ("model", address)])
+    screen.table(("run", "state", "machine"), [("digits-0123abcd", "running", "1 x machine " * 5)])
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    lines = [line.strip() for line in plain.splitlines()]
+    assert lines[:2] == ["run    digits-0123abcd", f"model  {address}"]
+    assert any(line.startswith("digits-0123abcd   running") for line in lines[2:])
