@@ -37,7 +37,7 @@ def _check_script(loaded: Loaded, script: str) -> None:
     if (loaded.root / path).is_file():
         return
     here = [p.relative_to(loaded.root).as_posix() for p in _scripts(loaded.root, (loaded.root / path).parent)]
-    raise _missing(loaded, f"there is no entrypoint {script}", script, here)
+    raise _missing(loaded, f"there is no entrypoint {script}", script, {name: name for name in here})
 
 
 def _scripts(root: Path, folder: Path) -> list[Path]:
@@ -45,12 +45,13 @@ def _scripts(root: Path, folder: Path) -> list[Path]:
     return sorted(path for each in folders for path in each.glob("[!_]*.py"))
 
 
-def _missing(loaded: Loaded, message: str, wanted: str, known: list[str]) -> ConfigError:
+def _missing(loaded: Loaded, message: str, wanted: str, known: dict[str, str]) -> ConfigError:
+    """`known`: what `wanted` is compared with, and how that is written."""
     near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.5)
     if near:
-        hint = f"did you mean {' or '.join(near)}?"
+        hint = f"did you mean {' or '.join(known[name] for name in near)}?"
     else:
-        there = f"there are {', '.join(known[:5])}; " if known else ""
+        there = f"there are {', '.join([*known.values()][:5])}; " if known else ""
         hint = f"{there}write a script (train.py) or module:function, relative to config.yaml"
     return loaded.error("entrypoint", message, hint=hint)
 
@@ -69,8 +70,8 @@ def _check_function(loaded: Loaded, module: str, function: str) -> None:
     source = next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
     if source is None:
         if not _is_required(loaded, module.partition(".")[0]):
-            known = [p.stem for p in _scripts(loaded.root, base.parent)]
-            raise _missing(loaded, f"there is no module {module} beside config.yaml", module, known)
+            known = {path.stem: _dotted(loaded.root, path) for path in _scripts(loaded.root, base.parent)}
+            raise _missing(loaded, f"there is no module {module} beside config.yaml", base.name, known)
         return
     defined = _names_in(source)
     if defined is not None and function.partition(".")[0] not in defined:
@@ -81,6 +82,10 @@ def _check_function(loaded: Loaded, module: str, function: str) -> None:
             else f"it defines {', '.join(sorted(defined)) or 'nothing'}"
         )
         raise loaded.error("entrypoint", f"{source.name} defines no {function}", hint=hint)
+
+
+def _dotted(root: Path, source: Path) -> str:
+    return ".".join(source.relative_to(root).with_suffix("").parts)
 
 
 def _is_required(loaded: Loaded, package: str) -> bool:

@@ -59,6 +59,7 @@ def test_an_entrypoint_that_is_there_is_fine(checked: Read, entrypoint: str) -> 
         ("pkg.nope:main", "there is no module pkg.nope beside config.yaml", "write a script"),
         ("'train.py:main'", "train.py is a file, not a module", "did you mean train:main?"),
         ("'train:'", "'train:' is no module:function", "write for example"),
+        ("pkg.runn:Train", "there is no module pkg.runn beside config.yaml", "did you mean pkg.run?"),
     ],
 )
 def test_a_missing_entrypoint_is_named_with_the_nearest_one(
