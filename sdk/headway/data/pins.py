@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -104,7 +105,7 @@ def _accept(output: Output) -> str:
 def _shown(path: Path) -> str:
     """As one would type it here."""
     relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    return shlex.quote(str(path) if relative.startswith("..") else relative)
 
 
 def _in_git(path: Path) -> bool:

@@ -168,6 +168,11 @@ def test_untracked_data_says_how_to_track_it(project: Project) -> None:
     )
 
 
+def test_a_command_to_type_is_quoted_where_a_name_has_spaces(project: Project) -> None:
+    project.write("my data/x")
+    assert project.refusal("my data").hint == "run: dvc add 'my data'"
+
+
 def test_untracked_data_outside_of_any_dvc_repository_says_how_to_begin(tmp_path: Path) -> None:
     (tmp_path / "x.csv").touch()
     with pytest.raises(DataNotReady) as caught:
