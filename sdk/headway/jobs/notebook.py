@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headway.config.profile import default_state, find_place
+from headway.errors import InputError
 from headway.jobs import listing, planning, run, submission
 from headway.jobs.planning import Preview
 from headway.jobs.run import Run, RunView
@@ -37,7 +38,7 @@ def submit(
 
     `local=True` uses the local stack and starts it where it is not up. Raises HeadwayError.
     """
-    path, flags = Path(config), _flags(gpu, spot)
+    path, flags, overrides = Path(config), _flags(gpu, spot), _words(overrides)
     planning.check(path, overrides, flags)
     return submission.submit(
         path,
@@ -62,7 +63,7 @@ def plan(
     path = Path(config)
     return planning.preview(
         path,
-        overrides=overrides,
+        overrides=_words(overrides),
         flags=_flags(gpu, spot),
         local=local,
         profile=profile,
@@ -78,6 +79,16 @@ def runs(*, local: bool = False, profile: str | None = None, limit: int = 20) ->
 def attach(run_id: str, *, local: bool = False, profile: str | None = None) -> Run:
     """The run of that id, submitted from anywhere. Raises NotFound."""
     return run.attach(run_id, _place(Path.cwd(), local, profile))
+
+
+def _words(overrides: Sequence[str]) -> Sequence[str]:
+    """A lone text is a sequence of letters, and a mapping one of keys: both are told, not taken apart."""
+    if isinstance(overrides, str | Mapping):
+        raise InputError(
+            f"overrides is a list of key=value words, not {overrides!r}",
+            hint='write for example overrides=["args.lr=0.01"]',
+        )
+    return overrides
 
 
 def _flags(gpu: str | None, spot: bool | None) -> dict[str, object]:

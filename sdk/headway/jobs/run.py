@@ -79,6 +79,9 @@ class Run:
         self._store = services.store
         self._job = job
 
+    def __repr__(self) -> str:
+        return f"<Run {self.run_id}>"
+
     @property
     def run_id(self) -> str:
         return self.plan.run_id
@@ -180,13 +183,13 @@ class Run:
             if entry.name.removeprefix(prefix).startswith(kept)
         ]
 
-    def pull(self, folder: Path) -> list[Path]:
+    def pull(self, folder: str | Path) -> list[Path]:
         """Fetch the run's files below a folder; one that is there as it was fetched (size, time) is kept.
 
         The folder ignores itself in git, so that what is pulled into a project is not code of its next run.
         Raises InputError where the folder is a file.
         """
-        outputs = self.outputs()
+        folder, outputs = Path(folder), self.outputs()
         _prepare(folder, wanted=bool(outputs))
         return [self._fetch(output, folder) for output in outputs]
 

@@ -253,3 +253,11 @@ def test_a_log_that_may_not_be_read_is_told_once_and_ends_no_wait(run: Run, worl
     assert run.wait(on_log=lambda entry: seen.append(entry.text)).state == "succeeded"
     assert len(seen) == 1
     assert "permission denied" in seen[0]
+
+
+def test_pull_takes_a_folder_as_text_and_a_run_shows_its_id(
+    run: Run, world: MemoryPlace, tmp_path: Path
+) -> None:
+    world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/a.txt", b"a")
+    assert run.pull(str(tmp_path / "here")) == [tmp_path / "here" / "outputs" / "a.txt"]
+    assert repr(run) == f"<Run {run.run_id}>"
