@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +47,7 @@ class Prepared:
     @property
     def push_command(self) -> str:
         """What sends this job's data, as it is to be typed."""
-        return f"launch data push{self.place.words} {self.loaded.path}"
+        return f"launch data push{self.place.words} {shlex.quote(str(self.loaded.path))}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def prepare(
     loaded = check(config, overrides, flags)
     spec = loaded.spec
     pins = read_pins(loaded.root, spec.data)
-    bundle = pack(loaded.root, exclude=spec.data)
+    bundle = pack(loaded.root, exclude=[*spec.data, *_wheels(loaded)])
     if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
         raise loaded.error(
             "entrypoint",
@@ -130,6 +132,12 @@ def prepare(
         data=pins,
     )
     return Prepared(loaded, place, bundle, environment, plan)
+
+
+def _wheels(loaded: Loaded) -> list[str]:
+    """The wheelhouse as a path in the project: it goes into the image's build, not into the code."""
+    folder = loaded.spec.environment.wheelhouse
+    return [os.path.relpath(loaded.root / folder, loaded.root)] if folder else []
 
 
 def look_up(prepared: Prepared, services: Services) -> Found:

@@ -82,7 +82,7 @@ class Bundle:
 
 
 def pack(root: Path, *, exclude: Sequence[str] = ()) -> Bundle:
-    """Pack the project in `root`; `exclude` are DVC's data paths. Nothing is written.
+    """Pack the project in `root`; `exclude` are paths that are no code. Nothing is written.
 
     Raises CredentialFound where a file looks like a credential, and InputError where a file cannot be read,
     a link leads out of the project, or the whole is too large to be code.

@@ -31,7 +31,7 @@ _ENV_EXAMPLES = (".example", ".sample", ".template", ".dist")
 
 
 def list_code(root: Path, exclude: Sequence[str] = ()) -> list[str]:
-    """Paths below `root`, with /, sorted. `exclude` are DVC's data paths.
+    """Paths below `root`, with /, sorted. `exclude` are paths that are no code: DVC's data, the wheelhouse.
 
     Raises InputError where git refuses, MachineError where the project is git's and git is not installed.
     """

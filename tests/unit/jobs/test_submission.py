@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from headway.errors import BuildFailed, DataNotReady, InputError, Interrupted, Refused, RemoteError
-from headway.jobs import submission
+from headway.jobs import notebook, submission
 from headway.jobs.planning import plan
 from headway.jobs.run import Run
-from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
+from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, Told
 
 
 @pytest.fixture
@@ -326,3 +326,33 @@ def test_a_run_of_other_content_with_the_same_id_is_not_attached_to(
     with pytest.raises(InputError, match="by chance"):
         submit()
     assert submit(again=True).run_id == f"{first.run_id}-2"
+
+
+def test_wheels_in_the_project_are_no_code(config: Path) -> None:
+    without = plan(config, place=PLACE, services=MemoryPlace().services)
+    (config.parent / "wheels").mkdir()
+    (config.parent / "wheels" / "torch.whl").write_bytes(b"wheel")
+    for folder in ("wheels", "./wheels/", str(config.parent / "wheels")):
+        words = [f"environment.wheelhouse={folder}"]
+        seen = plan(config, overrides=words, place=PLACE, services=MemoryPlace().services)
+        assert seen.plan.code == without.plan.code
+
+
+def test_googles_client_is_loaded_before_the_claim(
+    submit: Callable[..., Run], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims: list[list[str]] = []
+
+    def jobs(_region: str) -> MemoryJobs:
+        claims.append([name for name in world.store.objects if name.endswith("plan.json")])
+        return world.vertex
+
+    monkeypatch.setattr(world, "jobs", jobs)
+    submit()
+    assert claims[0] == []
+
+
+@pytest.mark.parametrize("overrides", ["args.lr=1", {"args.lr": 1}])
+def test_overrides_from_python_are_a_list(config: Path, overrides: object) -> None:
+    with pytest.raises(InputError, match="list of key=value words"):
+        notebook.plan(config, overrides=overrides, local=True)  # type: ignore[arg-type]
