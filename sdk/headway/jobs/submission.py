@@ -60,7 +60,7 @@ def submit(
         _require_data(prepared, found)
         _provide_image(prepared, found, services, progress)
         _provide_bundle(prepared, found, services.store, progress)
-        # Google's client takes a second to load: now, so that a claim is not left without a job by a Ctrl-C then
+        # Google's client takes a second to load: now, so that no Ctrl-C then leaves a claim without a job
         services.jobs(prepared.plan.regions[0])
     claimed = _claim(prepared, services, again, progress)
     return claimed if isinstance(claimed, Run) else _create(claimed, services, progress)
