@@ -185,9 +185,10 @@ class TestProcesses:
     def test_a_command_that_cannot_be_remembered_does_not_go_on_running(self, tmp_path: Path) -> None:
         store = Store(tmp_path / "state.sqlite3")
         store.close()
+        before = set(psutil.Process().children())  # other tests' servers
         with pytest.raises(sqlite3.ProgrammingError):
             ProcessGroup(store, ["sleep", "60"], env=os.environ, folder=tmp_path)
-        _, alive = psutil.wait_procs(psutil.Process().children(), timeout=5)
+        _, alive = psutil.wait_procs(set(psutil.Process().children()) - before, timeout=5)
         assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
     def test_an_exit_is_reported_though_the_state_takes_no_more(self, tmp_path: Path) -> None:
