@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -140,9 +141,18 @@ def _say_end(code: int, seconds: float, heartbeat: Heartbeat) -> None:
     if code == 0:
         say(f"training ended well after {seconds:.1f} s")
         return
-    reason = f"training ended with exit code {code} after {seconds:.1f} s"
+    reason = f"training ended with exit code {code}{_killed_by(code)} after {seconds:.1f} s"
     heartbeat.update(error=reason)
     fail(reason)
+
+
+def _killed_by(code: int) -> str:
+    """In words, where the exit code is a shell's for a signal: 128 and its number."""
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return ""
+    return f" ({name}: killed, often for want of memory)" if name == "SIGKILL" else f" ({name})"
 
 
 def _ended(heartbeat: Heartbeat, error: str, code: int) -> int:

@@ -108,6 +108,12 @@ def test_the_entrypoints_exit_code_is_kept_and_its_traceback_comes_first(
     assert sink.outcome.state == "failed"
 
 
+def test_an_exit_code_that_is_a_signals_says_which(world: World) -> None:
+    world.submit({"train.py": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"})
+    assert job.run(world.container()) == 137
+    assert "exit code 137 (SIGKILL: killed, often for want of memory)" in (world.status.error or "")
+
+
 def test_outputs_of_a_run_that_failed_are_kept(world: World) -> None:
     world.submit({"train.py": "open('partial.csv', 'w').write('x'); raise SystemExit(7)"})
     assert job.run(world.container()) == 7
