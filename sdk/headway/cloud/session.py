@@ -19,6 +19,7 @@ TIMEOUT_S = 60.0
 """Deadline of one request, connection included."""
 
 _LOGIN = "run: gcloud auth application-default login"
+_KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _GOOGLE = {
     "aiplatform": "https://{region}-aiplatform.googleapis.com",
@@ -95,7 +96,9 @@ class Session:
             raise MachineError(
                 "there are no usable Google credentials on this machine",
                 details=str(error).splitlines()[:1],
-                hint=_LOGIN,
+                hint=f"{_KEY_FILE} names a file that is not one: mend or unset it"
+                if os.environ.get(_KEY_FILE)
+                else _LOGIN,
             ) from error
 
     @cached_property

@@ -19,7 +19,7 @@ from headway.cloud.logs import JobLog
 from headway.cloud.session import Session, translated
 from headway.cloud.storage import ObjectStore
 from headway.cloud.vertex import CustomJobs
-from headway.errors import InputError, NotFound, Refused, RemoteError
+from headway.errors import InputError, MachineError, NotFound, Refused, RemoteError
 
 IMAGE = "us-central1-docker.pkg.dev/acme/headway/trainer:abc"
 
@@ -118,3 +118,10 @@ def test_what_a_client_raises_is_told_in_our_words(
     assert type(caught.value) is ours
     assert str(caught.value).startswith("cannot do it: ")
     assert said in str(caught.value)
+
+
+def test_a_key_file_that_is_none_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    with pytest.raises(MachineError) as caught:
+        _ = Session("p", "us-central1").credentials
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.hint)
