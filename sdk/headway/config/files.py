@@ -24,7 +24,8 @@ def check_files(loaded: Loaded) -> None:
         raise loaded.error(
             "environment.wheelhouse",
             f"there are no wheels in {wheelhouse}",
-            hint=f"fill it: pip download -r {loaded.spec.environment.requirements} -d {wheelhouse}",
+            hint="it holds the wheels of the lockfile and of Headway's runtime-requirements.txt: "
+            "docs/images.md has the pip download that fills it",
         )
 
 
