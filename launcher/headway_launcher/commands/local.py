@@ -132,9 +132,16 @@ def reset(
 def _wish(executor: ExecutorName | None, port: int | None) -> Wish:
     from headway_launcher.stack.lifecycle import Wish
 
+    no_engine, required = _is_set("HEADWAY_NO_ENGINE"), _is_set("HEADWAY_REQUIRE_DOCKER")
+    if executor is ExecutorName.DOCKER and no_engine:
+        from headway.errors import InputError
+
+        raise InputError(
+            "--executor docker asks for the engine that HEADWAY_NO_ENGINE=1 forbids",
+            hint="unset HEADWAY_NO_ENGINE, or leave --executor out",
+        )
     if executor is not None:
         return Wish("docker" if executor is ExecutorName.DOCKER else "process", port=port)
-    no_engine, required = _is_set("HEADWAY_NO_ENGINE"), _is_set("HEADWAY_REQUIRE_DOCKER")
     return Wish("process" if no_engine else None, require_docker=required, port=port)
 
 

@@ -367,3 +367,11 @@ def test_a_reader_of_the_pipe_that_goes_away_is_no_failed_run(tmp_path: Path) ->
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_forbidden_engine_is_not_used_by_hand_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("HEADWAY_NO_ENGINE", "1")
+    assert run(["local", "up", "--executor", "docker"]) == 2
+    assert "HEADWAY_NO_ENGINE=1 forbids" in capsys.readouterr().err
