@@ -36,10 +36,6 @@ class Command:
         content = json.dumps([self.argv, sorted(self.env.items())])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    @property
-    def health_url(self) -> str:
-        return self.url + HEALTH_PATH[self.name]
-
 
 @dataclass(frozen=True)
 class Addresses:
