@@ -19,6 +19,7 @@ from headway_emulator.schema import discovery
 from headway_emulator.services import (
     artifactregistry,
     cloudbuild,
+    control,
     logging,
     metadata,
     secretmanager,
@@ -36,7 +37,7 @@ DOCUMENTS = {
 }
 """Google's discovery documents, in which the names of methods that are not emulated are looked up."""
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata")
+API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata", "emulator")
 """First parts of paths that never name a bucket."""
 
 
@@ -50,6 +51,7 @@ def build(world: World) -> Starlette:
         artifactregistry.service(world),
         secretmanager.service(world),
         metadata.service(world),
+        control.service(world),
     ]
     fidelity = {service.name: service.fidelity for service in services} | {"storage": storage.FIDELITY}
     routes: list[Route | Mount] = [Route("/", _front_page(world, fidelity), methods=["GET"])]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+import time
 from pathlib import Path
 from typing import IO
 
 from headway_emulator.engine.build_steps import EngineSteps, NotedSteps, StepRunner
 from headway_emulator.engine.builds import Builds
-from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.clock import Clock, SystemClock, VirtualClock
 from headway_emulator.engine.executor import Executor
+from headway_emulator.engine.faults import Faults
 from headway_emulator.engine.images import NotedImages
 from headway_emulator.engine.jobs import Jobs
 from headway_emulator.engine.objects import Objects
@@ -27,10 +29,13 @@ class Unusable(Exception):
 
 def open_world(settings: Settings) -> World:
     """Everything, with the unfinished work of the emulator before this one picked up."""
-    clock = SystemClock()
     settings.state.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.state)
     store = Store(settings.state / "state.sqlite3")
+    clock = _clock(settings, store)
+    faults = Faults(store, clock)
+    for fault in settings.faults:
+        faults.add(fault)
     end_strays(store)
     executor, runner = _engines(settings, store, clock)
     objects = Objects(settings.storage_url, settings.project)
@@ -38,13 +43,14 @@ def open_world(settings: Settings) -> World:
     builds = Builds(settings, store, clock, objects, runner)
     builds.recover()
     jobs.recover()
-    return World(settings, store, clock, jobs, builds, runner.images, lock)
+    return World(settings, store, clock, jobs, builds, runner.images, faults, lock)
 
 
 def close(world: World) -> None:
     """Builds and process jobs are ended; containers go on running."""
     world.builds.close()
     world.jobs.close()
+    world.clock.close()
     world.store.close()
     world.lock.close()
 
@@ -61,7 +67,15 @@ def _lock(state: Path) -> IO[str]:
     return file
 
 
-def _engines(settings: Settings, store: Store, clock: SystemClock) -> tuple[Executor, StepRunner]:
+def _clock(settings: Settings, store: Store) -> Clock:
+    """A virtual clock begins at the machine's time in a new state, and where it stood in an old one."""
+    if settings.clock == "real":
+        return SystemClock()
+    kept = store.get("clock", "now") or {"ns": time.time_ns()}
+    return VirtualClock(int(kept["ns"]), lambda now: store.put("clock", "now", {"ns": now}))
+
+
+def _engines(settings: Settings, store: Store, clock: Clock) -> tuple[Executor, StepRunner]:
     if settings.executor == "process":
         return ProcessExecutor(settings.state / "jobs", store, clock), NotedSteps(NotedImages(store))
     from docker.errors import DockerException

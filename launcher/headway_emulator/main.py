@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network=flags.network,
         nonce=flags.nonce or secrets.token_hex(8),
         grace_seconds=flags.grace,
+        clock=flags.clock,
     )
     _run(settings, sockets, Path(flags.port_file) if flags.port_file else None)
 
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--public-url", help="address for clients and containers alike (http://LAST_HOST:PORT)")
     add("--network", default="", help="Docker network of the jobs; empty for the engine's default bridge")
     add("--nonce", default="", help="shown by GET /, so that a start-up knows its own child")
+    add("--clock", choices=["real", "virtual"], default="real", help="virtual stands still until stepped")
     add(
         "--grace",
         type=float,

@@ -46,12 +46,16 @@ Answer = Callable[[Call], Any]
 
 @dataclass(frozen=True)
 class Rule:
-    """One method of a service: its name in Google's discovery document, HTTP verb, path and function."""
+    """One method of a service: its name in Google's discovery document, HTTP verb, path and function.
+
+    `permission` is the IAM permission that Google documents for it.
+    """
 
     name: str
     verb: str
     path: str
     answer: Answer
+    permission: str = ""
 
 
 @dataclass(frozen=True)

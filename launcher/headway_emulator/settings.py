@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Settings:
     nonce: str
     grace_seconds: float
     """Between SIGTERM and SIGKILL when a job is cancelled."""
+    clock: Literal["real", "virtual"] = "real"
+    """A virtual clock goes on from where it stood in this state, and stands still until it is stepped."""
+    faults: tuple[Mapping[str, Any], ...] = ()
+    """Armed at the start, besides those that the state still holds."""
+    quotas: tuple[Mapping[str, Any], ...] = ()
+    """Limits by region and metric; what no limit names is unlimited."""
 
     @property
     def authority(self) -> str:

@@ -7,6 +7,7 @@ from typing import IO
 
 from headway_emulator.engine.builds import Builds
 from headway_emulator.engine.clock import Clock
+from headway_emulator.engine.faults import Faults
 from headway_emulator.engine.images import Images
 from headway_emulator.engine.jobs import Jobs
 from headway_emulator.engine.store import Store
@@ -24,6 +25,7 @@ class World:
     jobs: Jobs
     builds: Builds
     images: Images
+    faults: Faults
     lock: IO[str]
     """Keeps a second emulator from the same state."""
 

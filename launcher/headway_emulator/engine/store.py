@@ -14,10 +14,12 @@ from typing import Any
 
 Document = dict[str, Any]
 
+SCAN_ROWS = 200
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL,
   UNIQUE (kind, name));
+CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, seq);
 CREATE TABLE IF NOT EXISTS logs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, owner TEXT NOT NULL, task TEXT NOT NULL,
   timestamp TEXT NOT NULL, severity TEXT NOT NULL, payload TEXT NOT NULL);
@@ -108,6 +110,21 @@ class Store:
                 (kind, len(prefix), prefix),
             ).fetchall()
         return [_document(row[0]) for row in rows]
+
+    def scan(self, kind: str, prefix: str = "", before: int = 0) -> Iterator[tuple[int, Document]]:
+        """The same with their sequence numbers, from the one below `before` on, read some at a time."""
+        while True:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT seq, json FROM documents WHERE kind = ? AND substr(name, 1, ?) = ? "
+                    "AND (? = 0 OR seq < ?) ORDER BY seq DESC LIMIT ?",
+                    (kind, len(prefix), prefix, before, before, SCAN_ROWS),
+                ).fetchall()
+            for seq, text in rows:
+                before = seq
+                yield seq, _document(text)
+            if len(rows) < SCAN_ROWS:
+                return
 
     def delete(self, kind: str, name: str) -> bool:
         """True where there was one."""
