@@ -1,0 +1,45 @@
+"""Which service answers for a host of Google's: by its name, with or without a region before or after it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+DOMAIN = "googleapis.com"
+SERVICES: Mapping[str, str] = {
+    "aiplatform": "aiplatform",
+    "artifactregistry": "artifactregistry",
+    "cloudbuild": "cloudbuild",
+    "cloudresourcemanager": "cloudresourcemanager",
+    "cloudscheduler": "cloudscheduler",
+    "iam": "iam",
+    "iamcredentials": "iamcredentials",
+    "logging": "logging",
+    "monitoring": "monitoring",
+    "secretmanager": "secretmanager",
+    "serviceusage": "serviceusage",
+}
+"""Host label to the path prefix below which this emulator has the service."""
+ROOT = ("storage", "www", "oauth2")
+"""Hosts whose paths are served at the root."""
+REGION = r"[a-z]+(?:-[a-z]+)*-?[a-z]+\d+|us|eu|europe|asia|global"
+HOST = re.compile(
+    rf"(?:(?:{REGION})-)?(?P<name>[a-z0-9]+)(?:\.mtls)?(?:\.(?:{REGION})\.rep)?\.googleapis\.com"
+)
+
+
+def is_google(host: str) -> bool:
+    """Whether the host (a port after it is allowed) belongs to Google's APIs."""
+    name = host.rsplit(":", 1)[0].lower()
+    return name == DOMAIN or name.endswith(f".{DOMAIN}")
+
+
+def prefix(host: str) -> str | None:
+    """Such as "/aiplatform" for us-central1-aiplatform.googleapis.com, "" for storage, None for none here."""
+    found = HOST.fullmatch(host.rsplit(":", 1)[0].lower())
+    if found is None:
+        return None
+    if found["name"] in ROOT:
+        return ""
+    service = SERVICES.get(found["name"])
+    return None if service is None else f"/{service}"
