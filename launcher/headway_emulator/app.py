@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from headway_emulator import catalogue
 from headway_emulator.errors import ApiError, unimplemented
-from headway_emulator.rest import error_response
+from headway_emulator.rest import Service, error_response
 from headway_emulator.schema import discovery
 from headway_emulator.services import (
     artifactregistry,
@@ -41,10 +42,9 @@ API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata", "emulator")
 """First parts of paths that never name a bucket."""
 
 
-def build(world: World) -> Starlette:
-    """The application; closing it closes the storage front's connections."""
-    front = storage.StorageFront(world.settings.storage_url, world.settings.project_number)
-    services = [
+def services(world: World) -> list[Service]:
+    """Every service that is a list of rules, in the order in which paths are tried."""
+    return [
         vertex.service(world),
         cloudbuild.service(world),
         logging.service(world),
@@ -53,12 +53,22 @@ def build(world: World) -> Starlette:
         metadata.service(world),
         control.service(world),
     ]
-    fidelity = {service.name: service.fidelity for service in services} | {"storage": storage.FIDELITY}
-    routes: list[Route | Mount] = [Route("/", _front_page(world, fidelity), methods=["GET"])]
-    for service in services:
+
+
+def listing(found: Sequence[Service]) -> catalogue.Listing:
+    """What `GET /` says of each service."""
+    return catalogue.listing(found, {"storage": storage.FIDELITY})
+
+
+def build(world: World) -> Starlette:
+    """The application; closing it closes the storage front's connections."""
+    front = storage.StorageFront(world.settings.storage_url, world.settings.project_number)
+    found = services(world)
+    routes: list[Route | Mount] = [Route("/", _front_page(world, listing(found)), methods=["GET"])]
+    for service in found:
         unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
         routes.append(Mount(f"/{service.name}", routes=[*service.routes(), unknown]))
-    routes += [route for service in services for route in service.routes()]
+    routes += [route for service in found for route in service.routes()]
     for root in API_ROOTS:
         routes.append(Route(f"/{root}/{{path:path}}", _not_emulated(tuple(DOCUMENTS)), methods=VERBS))
     routes.append(Mount("/", app=front))
@@ -71,7 +81,7 @@ def build(world: World) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: _broken})
 
 
-def _front_page(world: World, fidelity: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
+def _front_page(world: World, services: catalogue.Listing) -> Callable[[Request], Awaitable[Response]]:
     """What this server is: a start-up checks the nonce, a client of the metadata server the header."""
 
     async def page(_: Request) -> Response:
@@ -81,7 +91,7 @@ def _front_page(world: World, fidelity: dict[str, str]) -> Callable[[Request], A
             "pid": os.getpid(),
             "project": world.settings.project,
             "executor": world.settings.executor,
-            "services": fidelity,
+            "services": services,
         }
         return JSONResponse(document, headers={"Metadata-Flavor": "Google"})
 

@@ -1,0 +1,102 @@
+"""What this emulator has, as `GET /` lists it and the documentation's tables show it: taken from the rules."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headway_emulator.rest import Service
+
+VERSION = re.compile(r"/(v\d\w*|ui)/")
+Listing = Mapping[str, Mapping[str, Any]]
+"""Service name to its `fidelity`, and its `methods`: each with `name`, `verb`, `path` and `permission`."""
+
+
+def listing(services: Sequence[Service], others: Mapping[str, str]) -> Listing:
+    """Every service with its methods; `others` are those that are no list of rules, with their fidelity."""
+    found: dict[str, Mapping[str, Any]] = {
+        service.name: {"fidelity": service.fidelity, "methods": _methods(service)} for service in services
+    }
+    return found | {name: {"fidelity": text, "methods": []} for name, text in others.items()}
+
+
+def of_this_version() -> Listing:
+    """The listing of an emulator that is made for the question alone, in a folder that is gone afterwards."""
+    from headway_emulator import app
+    from headway_emulator.assembly import close, open_world
+    from headway_emulator.settings import Settings
+
+    with tempfile.TemporaryDirectory(prefix="headway-emulator-") as folder:
+        settings = Settings(
+            project="headway-local",
+            project_number="123456789012",
+            state=Path(folder),
+            executor="process",
+            storage_url="http://127.0.0.1:9",
+            public_url="http://127.0.0.1:9",
+            network="",
+            nonce="",
+            grace_seconds=0.0,
+            clock="virtual",
+        )
+        world = open_world(settings)
+        try:
+            return app.listing(app.services(world))
+        finally:
+            close(world)
+
+
+def markdown(found: Listing) -> str:
+    """A table of the services, then one table of methods for each."""
+    rows = [f"| `{name}` | {_cell(service['fidelity'])} |" for name, service in found.items()]
+    parts = ["\n".join(["| service | how far it goes |", "|---|---|", *rows])]
+    for name, service in found.items():
+        if not service["methods"]:
+            continue
+        head = [f"### {name}", "", "| method | versions | request | permission |", "|---|---|---|---|"]
+        parts.append("\n".join([*head, *_rows(service["methods"])]))
+    return "\n\n".join(parts) + "\n"
+
+
+def text(found: Listing) -> str:
+    """The same for a terminal: a line for each service and each method."""
+    lines = []
+    for name, service in found.items():
+        lines.append(f"{name}: {service['fidelity']}")
+        lines += [
+            f"  {m['verb']:6} {m['path']}  {m['name']}{'  ' + m['permission'] if m['permission'] else ''}"
+            for m in service["methods"]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _methods(service: Service) -> Sequence[Mapping[str, str]]:
+    return [
+        {"name": rule.name, "verb": rule.verb, "path": rule.path, "permission": rule.permission}
+        for rule in service.rules
+    ]
+
+
+def _rows(methods: Sequence[Mapping[str, str]]) -> list[str]:
+    """One row for the paths of a method that differ in their version alone."""
+    versions: dict[tuple[str, str, str, str], list[str]] = {}
+    for method in methods:
+        found = VERSION.match(method["path"])
+        path = method["path"][found.end() - 1 :] if found else method["path"]
+        key = (method["name"], method["verb"], path, method["permission"])
+        versions.setdefault(key, []).append(found[1] if found else "")
+    return [
+        f"| {_code(name)} | {', '.join(filter(None, of))} | {_code(f'{verb} {path}')} | {_code(permission)} |"
+        for (name, verb, path, permission), of in versions.items()
+    ]
+
+
+def _code(words: str) -> str:
+    return f"`{_cell(words)}`" if words else ""
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", r"\|").replace("\n", " ")
