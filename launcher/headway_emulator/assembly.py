@@ -18,7 +18,10 @@ from headway_emulator.engine.jobs import Jobs
 from headway_emulator.engine.objects import Objects
 from headway_emulator.engine.process_executor import ProcessExecutor
 from headway_emulator.engine.processes import end_strays
+from headway_emulator.engine.scheduler import Scheduler
 from headway_emulator.engine.store import Store
+from headway_emulator.engine.trainings import Trainings
+from headway_emulator.recording import Recorder
 from headway_emulator.settings import Settings
 from headway_emulator.world import World
 
@@ -38,19 +41,27 @@ def open_world(settings: Settings) -> World:
         faults.add(fault)
     end_strays(store)
     executor, runner = _engines(settings, store, clock)
+    recorder = Recorder(settings.state / "requests.sqlite3")
     objects = Objects(settings.storage_url, settings.project)
-    jobs = Jobs(settings, store, clock, executor)
+    trainings = Trainings(settings, store, clock, executor, faults)
+    jobs = Jobs(store, trainings)
     builds = Builds(settings, store, clock, objects, runner)
     builds.recover()
-    jobs.recover()
-    return World(settings, store, clock, jobs, builds, runner.images, faults, lock)
+    trainings.recover()
+    scheduler = Scheduler(settings, store, clock)
+    scheduler.recover()
+    return World(
+        settings, store, clock, trainings, jobs, builds, runner.images, faults, recorder, scheduler, lock
+    )
 
 
 def close(world: World) -> None:
     """Builds and process jobs are ended; containers go on running."""
+    world.scheduler.close()
     world.builds.close()
-    world.jobs.close()
+    world.trainings.close()
     world.clock.close()
+    world.recorder.close()
     world.store.close()
     world.lock.close()
 

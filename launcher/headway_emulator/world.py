@@ -10,8 +10,11 @@ from headway_emulator.engine.clock import Clock
 from headway_emulator.engine.faults import Faults
 from headway_emulator.engine.images import Images
 from headway_emulator.engine.jobs import Jobs
+from headway_emulator.engine.scheduler import Scheduler
 from headway_emulator.engine.store import Store
+from headway_emulator.engine.trainings import Trainings
 from headway_emulator.errors import ApiError
+from headway_emulator.recording import Recorder
 from headway_emulator.settings import Settings
 
 
@@ -22,10 +25,13 @@ class World:
     settings: Settings
     store: Store
     clock: Clock
+    trainings: Trainings
     jobs: Jobs
     builds: Builds
     images: Images
     faults: Faults
+    recorder: Recorder
+    scheduler: Scheduler
     lock: IO[str]
     """Keeps a second emulator from the same state."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tarfile
 import threading
 import time
 import traceback
@@ -32,6 +34,7 @@ class DockerExecutor:
     """Executor over a Docker engine; `owner` tells this emulator's containers from another's."""
 
     note = ""
+    accelerators = ""
 
     def __init__(self, network: str, owner: str) -> None:
         self._client = DockerClient.from_env(timeout=ENGINE_DEADLINE)
@@ -93,13 +96,16 @@ class DockerExecutor:
         handle.follow("")
         return handle
 
-    def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
+    def reattach(
+        self, job: str, since: Mapping[str, str], launches: Mapping[str, int], events: Events
+    ) -> Mapping[str, Handle]:
         filters = {"label": [f"{LABEL}={self._owner}", f"{LABEL}.job={job}"]}
         handles: dict[str, Handle] = {}
         for container in self._client.api.containers(all=True, filters=filters):
             task = container["Labels"][f"{LABEL}.task"]
             handle = ContainerHandle(self._client, container["Id"], task, events)
-            if container["State"] == "created":
+            launch = container["Labels"].get(f"{LABEL}.launch", "1")
+            if container["State"] == "created" or launch != str(launches.get(task)):
                 handle.discard()
                 continue
             handle.follow(since.get(task, ""))
@@ -119,14 +125,19 @@ class DockerExecutor:
     def _creation(self, replica: Replica) -> dict[str, Any]:
         api = self._client.api
         host = replica.env["HOSTNAME"]
-        labels = {LABEL: self._owner, f"{LABEL}.job": replica.job, f"{LABEL}.task": replica.task}
+        labels = {
+            LABEL: self._owner,
+            f"{LABEL}.job": replica.job,
+            f"{LABEL}.task": replica.task,
+            f"{LABEL}.launch": str(replica.launch),
+        }
         options: dict[str, Any] = {
             "image": replica.image,
             "command": list(replica.args) or None,
             "entrypoint": list(replica.command) or None,
             "environment": dict(replica.env),
             "hostname": host,
-            "name": f"headway-job-{replica.job}-{replica.task}",
+            "name": _name(replica),
             "labels": labels,
         }
         host_options: dict[str, Any] = {
@@ -166,6 +177,15 @@ class ContainerHandle:
 
     def discard(self) -> None:
         _remove(self._client, self._container)
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            pieces, _ = self._client.api.get_archive(self._container, path)
+            with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+                file = archive.extractfile(archive.getmembers()[0])
+                return None if file is None else file.read()
+        except (DockerException, RequestException, tarfile.TarError):
+            return None
 
     def _signal(self, signal: str) -> None:
         try:
@@ -220,6 +240,11 @@ def _remove(client: DockerClient, container: str) -> None:
         client.api.remove_container(container, force=True, v=True)
     except (DockerException, RequestException):
         return  # gone already, or the engine is: the next start of the emulator sweeps it
+
+
+def _name(replica: Replica) -> str:
+    again = f"-{replica.launch}" if replica.launch > 1 else ""
+    return f"headway-job-{replica.job}-{replica.task}{again}"
 
 
 def _split(task: str) -> tuple[str, str]:

@@ -26,6 +26,11 @@ class Replica:
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: Mapping[str, str]
+    launch: int = 1
+    """How many times this task of the job has been started, this time counted."""
+    machine: str = ""
+    """Such as n1-standard-4: its size is scaled to what this machine has."""
+    accelerators: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ class Handle(Protocol):
     def discard(self) -> None:
         """Free what it held, once it has ended."""
 
+    def read(self, path: str) -> bytes | None:
+        """A file of it by its absolute path there; None where there is none."""
+
 
 class Executor(Protocol):
     """Containers or processes."""
@@ -75,6 +83,10 @@ class Executor(Protocol):
     @property
     def note(self) -> str:
         """What a job's log should say about the way it runs, or an empty string."""
+
+    @property
+    def accelerators(self) -> str:
+        """Which GPUs replicas are given, for their log; an empty string where there are none."""
 
     def prepare(self, image: str) -> None:
         """Make the image usable; ExecutorError where it cannot be had."""
@@ -85,8 +97,13 @@ class Executor(Protocol):
     def start(self, replica: Replica, events: Events) -> Handle:
         """Start one replica and follow its output; ExecutorError where it does not start."""
 
-    def reattach(self, job: str, since: Mapping[str, str], events: Events) -> Mapping[str, Handle]:
-        """By task, the replicas that outlived the emulator, followed again from the times in `since`."""
+    def reattach(
+        self, job: str, since: Mapping[str, str], launches: Mapping[str, int], events: Events
+    ) -> Mapping[str, Handle]:
+        """By task, the replicas that outlived the emulator, followed again from the times in `since`.
+
+        Those of another launch than `launches` says are removed.
+        """
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators left of jobs that are not in `keep`."""

@@ -25,6 +25,8 @@ RESPONSE = "response"
 PREEMPT = "preempt"
 STOCKOUT = "stockout"
 QUOTA = "quota"
+QUOTA_EXCEEDED = "quota_exceeded"
+LATE = "late"
 BUILD = "build"
 BREAKS = ("reset", "truncate", "drop", "stall")
 """Of a response: cut before it, in its middle, after the work was done without an answer, or never ended."""
@@ -45,7 +47,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     PREEMPT: Kind(("job", "display_name", "task", "region"), {"after": (int, float), "within": (int, float)}),
     STOCKOUT: Kind(("region", "accelerator", "machine", "strategy"), {"after": (int, float)}),
-    QUOTA: Kind(("region", "accelerator", "machine", "strategy"), {"refuse": bool}),
+    QUOTA: Kind(("region", "accelerator", "machine", "strategy")),
+    QUOTA_EXCEEDED: Kind(("region", "accelerator", "machine", "strategy")),
+    LATE: Kind(("job", "display_name", "region"), {"after": (int, float)}),
     BUILD: Kind(("build", "step", "image"), {"exit_code": int, "status": str}),
 }
 COMMON: Mapping[str, type | tuple[type, ...]] = {

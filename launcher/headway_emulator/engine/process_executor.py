@@ -28,6 +28,8 @@ class ProcessExecutor:
         "its image is not used, and its packages are those of this machine."
     )
 
+    accelerators = ""
+
     def __init__(self, folder: Path, store: Store, clock: Clock) -> None:
         self._folder = folder
         self._store = store
@@ -67,7 +69,7 @@ class ProcessExecutor:
             raise ExecutorError(
                 "INVALID_ARGUMENT", f"{replica.task}: {replica.command[0]} did not start: {error.strerror}"
             ) from error
-        handle = ProcessHandle(group, replica.task, events, self)
+        handle = ProcessHandle(group, home, replica.task, events, self)
         with self._lock:
             self._running.add(handle)
         handle.follow(self._clock)
@@ -77,6 +79,7 @@ class ProcessExecutor:
         self,
         job: str,  # noqa: ARG002
         since: Mapping[str, str],  # noqa: ARG002
+        launches: Mapping[str, int],  # noqa: ARG002
         events: Events,  # noqa: ARG002
     ) -> Mapping[str, Handle]:
         """None: a process ends with the emulator that started it."""
@@ -99,8 +102,11 @@ class ProcessExecutor:
 class ProcessHandle:
     """One process group, whose two streams are followed by threads."""
 
-    def __init__(self, group: ProcessGroup, task: str, events: Events, executor: ProcessExecutor) -> None:
+    def __init__(
+        self, group: ProcessGroup, home: Path, task: str, events: Events, executor: ProcessExecutor
+    ) -> None:
         self._group = group
+        self._home = home
         self._task = task
         self._events = events
         self._executor = executor
@@ -120,6 +126,11 @@ class ProcessHandle:
 
     def discard(self) -> None:
         """Nothing is held: the home folder is kept for who looks at it."""
+
+    def read(self, path: str) -> bytes | None:
+        """Only files below the replica's home, which stands for its whole disk."""
+        file = (self._home / path).resolve()
+        return file.read_bytes() if file.is_relative_to(self._home.resolve()) and file.is_file() else None
 
     def _thread(self, target: object, *args: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=args, name=f"replica-{self._task}", daemon=True)  # type: ignore[arg-type]

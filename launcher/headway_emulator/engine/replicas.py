@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from headway_emulator.engine.executor import Replica
@@ -30,48 +31,55 @@ def task_name(pool: int, index: int) -> str:
     return f"workerpool{pool}-{index}"
 
 
-def replicas(
-    settings: Settings, job: str, region: str, spec: Mapping[str, Any], addresses: Mapping[str, str]
-) -> list[Replica]:
-    """Every replica of the job with its complete environment."""
-    return [_replica(settings, job, region, spec, addresses, at) for at in tasks(spec)]
+@dataclass(frozen=True)
+class Work:
+    """A job as its replicas see it: `trial` is a tuning job's, `extra` are variables of its own."""
+
+    job: str
+    region: str
+    spec: Mapping[str, Any]
+    addresses: Mapping[str, str]
+    trial: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
-def _replica(
-    settings: Settings,
-    job: str,
-    region: str,
-    spec: Mapping[str, Any],
-    addresses: Mapping[str, str],
-    at: tuple[int, int],
-) -> Replica:
-    container = spec["workerPoolSpecs"][at[0]]["containerSpec"]
-    name = task_name(*at)
+def replica(settings: Settings, work: Work, task: str, launch: int) -> Replica:
+    """One replica with its complete environment."""
+    at = next(at for at in tasks(work.spec) if task_name(*at) == task)
+    pool = work.spec["workerPoolSpecs"][at[0]]
+    container = pool["containerSpec"]
+    machine = pool.get("machineSpec", {})
     given = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
     env = {
         **given,
-        **_output_folders(spec),
-        **_cluster(spec, addresses, at),
-        "CLOUD_ML_JOB_ID": job,
+        **_output_folders(work),
+        **_cluster(work, at),
+        "CLOUD_ML_JOB_ID": work.job,
         "CLOUD_ML_PROJECT_ID": settings.project_number,
-        "CLOUD_ML_REGION": region,
-        "HOSTNAME": addresses[name].split(":")[0],
+        "CLOUD_ML_REGION": work.region,
+        "HOSTNAME": work.addresses[task].split(":")[0],
+        **work.extra,
         **_wiring(settings),
     }
     return Replica(
-        job=job,
-        task=name,
+        job=work.job,
+        task=task,
         image=container["imageUri"],
         command=tuple(container.get("command", ())),
         args=tuple(container.get("args", ())),
         env=env,
+        launch=launch,
+        machine=str(machine.get("machineType", "")),
+        accelerators=int(machine.get("acceleratorCount", 0)),
     )
 
 
-def _output_folders(spec: Mapping[str, Any]) -> dict[str, str]:
-    base = spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")
+def _output_folders(work: Work) -> dict[str, str]:
+    base = work.spec.get("baseOutputDirectory", {}).get("outputUriPrefix", "").rstrip("/")
     if not base:
         return {}
+    if work.trial:
+        base = f"{base}/{work.trial}"
     return {
         "AIP_MODEL_DIR": f"{base}/model/",
         "AIP_CHECKPOINT_DIR": f"{base}/checkpoints/",
@@ -79,17 +87,19 @@ def _output_folders(spec: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _cluster(spec: Mapping[str, Any], addresses: Mapping[str, str], at: tuple[int, int]) -> dict[str, str]:
+def _cluster(work: Work, at: tuple[int, int]) -> dict[str, str]:
     """CLUSTER_SPEC on every replica, TF_CONFIG where there are several, and the node's rank."""
-    everyone = tasks(spec)
+    everyone = tasks(work.spec)
     pools: dict[str, list[str]] = {}
     roles: dict[str, list[str]] = {}
     for pool, index in everyone:
-        address = addresses[task_name(pool, index)]
+        address = work.addresses[task_name(pool, index)]
         pools.setdefault(f"workerpool{pool}", []).append(address)
         roles.setdefault(TF_ROLES[pool], []).append(address)
-    task = {"type": f"workerpool{at[0]}", "index": at[1]}
-    cluster = {"cluster": pools, "environment": "cloud", "task": task, "job": dict(spec)}
+    task: dict[str, Any] = {"type": f"workerpool{at[0]}", "index": at[1]}
+    if work.trial:
+        task["trial"] = work.trial
+    cluster = {"cluster": pools, "environment": "cloud", "task": task, "job": dict(work.spec)}
     env = {
         "CLUSTER_SPEC": json.dumps(cluster),
         "RANK": str(everyone.index(at)),

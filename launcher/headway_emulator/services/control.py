@@ -8,6 +8,7 @@ from typing import Any
 from headway_emulator.engine.clock import Unsettled, VirtualClock, parse_timestamp, timestamp
 from headway_emulator.errors import ApiError, invalid, precondition
 from headway_emulator.rest import Call, Rule, Service
+from headway_emulator.services import records
 from headway_emulator.world import World
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -25,6 +26,7 @@ def service(world: World) -> Service:
         Rule("faults.clear", "DELETE", "/emulator/faults", control.clear_faults),
         Rule("faults.remove", "DELETE", "/emulator/faults/{fault}", control.remove_fault),
     ]
+    rules += records.rules(world)
     return Service("emulator", "the clock and the faults of this emulator; not an API of Google's", rules)
 
 
@@ -58,7 +60,9 @@ class Control:
     def add_fault(self, call: Call) -> Any:
         if not isinstance(call.body, dict):
             raise invalid('A fault is a JSON object, such as {"kind": "preempt", "job": "*"}.')
-        return self._world.faults.add(call.body)
+        fault = self._world.faults.add(call.body)
+        self._world.trainings.meet_new_fault()
+        return fault
 
     def clear_faults(self, call: Call) -> Any:  # noqa: ARG002
         self._world.faults.clear()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from headway_emulator import filters, schema
+from headway_emulator import schema
 from headway_emulator.engine.clock import timestamp
+from headway_emulator.engine.jobs import KIND
 from headway_emulator.engine.store import Document
-from headway_emulator.errors import invalid, not_found
+from headway_emulator.errors import not_found
+from headway_emulator.listing import Listing
 from headway_emulator.rest import Call, Rule, Service
 from headway_emulator.services.vertex_rules import check
 from headway_emulator.world import World
 
 OPERATION = "vertexOperation"
-PAGE_SIZE = 100
 VERSIONS = ("v1", "v1beta1")
+JOBS = Listing(
+    KIND, "customJobs", orders=("createTime", "updateTime", "startTime", "endTime", "displayName", "state")
+)
 
 
 def service(world: World) -> Service:
@@ -24,13 +28,15 @@ def service(world: World) -> Service:
     rules = []
     for version in VERSIONS:
         jobs = f"/{version}/projects/{{project}}/locations/{{location}}/customJobs"
-        rules += [
-            Rule("customJobs.create", "POST", jobs, vertex.create),
-            Rule("customJobs.list", "GET", jobs, vertex.list),
-            Rule("customJobs.cancel", "POST", f"{jobs}/{{job}}:cancel", vertex.cancel),
-            Rule("customJobs.get", "GET", f"{jobs}/{{job}}", vertex.get),
-            Rule("customJobs.delete", "DELETE", f"{jobs}/{{job}}", vertex.delete),
+        methods = [
+            ("create", "POST", jobs, vertex.create),
+            ("list", "GET", jobs, vertex.list),
+            ("cancel", "POST", f"{jobs}/{{job}}:cancel", vertex.cancel),
+            ("get", "GET", f"{jobs}/{{job}}", vertex.get),
+            ("delete", "DELETE", f"{jobs}/{{job}}", vertex.delete),
         ]
+        for name, verb, path, answer in methods:
+            rules.append(Rule(f"customJobs.{name}", verb, path, answer, f"aiplatform.customJobs.{name}"))
     for root in (*VERSIONS, "ui"):
         parent = f"/{root}/projects/{{project}}/locations/{{location}}"
         rules += [
@@ -40,8 +46,8 @@ def service(world: World) -> Service:
             ),
         ]
     fidelity = (
-        "custom jobs are validated and run for real, without GPUs; no restarts, quotas, Spot preemption, "
-        "network, web access, tensorboard upload or persistent resources"
+        "custom jobs are validated and run for real, with Vertex AI's restarts, quota, Spot preemption and "
+        "FLEX_START waits; no networks, web access, tensorboard upload or persistent resources"
     )
     return Service("aiplatform", fidelity, rules)
 
@@ -62,24 +68,8 @@ class Vertex:
         return self._world.jobs.get(self._name(call))
 
     def list(self, call: Call) -> Any:
-        """Newest first; a page token is the number of jobs already given."""
-        wanted = filters.parse(call.query.get("filter", ""))
-        jobs = [
-            job
-            for job in self._world.jobs.list(self._parent(call))
-            if all(comparison.holds(job) for comparison in wanted)
-        ]
-        size = call.page_size(PAGE_SIZE, most=1000)
-        token = call.query.get("pageToken", "") or "0"
-        if not token.isdecimal():
-            raise invalid("Invalid page token.")
-        start = int(token)
-        page: Document = {}
-        if chosen := jobs[start : start + size]:
-            page["customJobs"] = [_masked(job, call.query.get("readMask", "")) for job in chosen]
-        if len(jobs) > start + size:
-            page["nextPageToken"] = str(start + size)
-        return page
+        parent = self._parent(call)
+        return JOBS.page(self._world.store, f"{parent}/customJobs/", call)
 
     def cancel(self, call: Call) -> Any:
         self._world.jobs.cancel(self._name(call))
@@ -120,10 +110,3 @@ class Vertex:
 
 def _version(call: Call) -> str:
     return "v1beta1" if "/v1beta1/" in call.url else "v1"
-
-
-def _masked(job: Document, mask: str) -> Document:
-    if not mask or mask == "*":
-        return job
-    names = {schema.camel(part.split(".")[0]) for part in mask.split(",")}
-    return {name: value for name, value in job.items() if name in names}

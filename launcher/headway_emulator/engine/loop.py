@@ -1,0 +1,116 @@
+"""One thread in which jobs change; what blocks runs beside it and reports back. So no state needs a lock."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from headway_emulator.engine.clock import Clock, Hold
+
+T = TypeVar("T")
+WORKERS = 16
+"""Threads for what blocks: starting, signalling and removing replicas."""
+ASK_SECONDS = 30.0
+
+
+class Closed(Exception):
+    """The emulator is ending."""
+
+
+class Loop:
+    """Calls are made one after another, in the order they came; virtual time waits for them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._calls: queue.SimpleQueue[tuple[Callable[[], None], Hold] | None] = queue.SimpleQueue()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="beside")
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+        self._thread.start()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Make the call in the loop's thread, soon."""
+        self._calls.put((call, self._clock.working()))
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Make the call in the loop's thread and wait for what it returns or raises; Closed at the end."""
+        answer: Future[T] = Future()
+
+        def made() -> None:
+            try:
+                answer.set_result(call())
+            except Exception as error:  # noqa: BLE001 - it is raised again where it was asked
+                answer.set_exception(error)
+
+        if self._closed:
+            raise Closed
+        self.post(made)
+        try:
+            return answer.result(ASK_SECONDS)
+        except TimeoutError as error:
+            raise Closed from error
+
+    def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
+        """Do the work in another thread, and hand what it gave or raised to `then`, in this one."""
+        hold = self._clock.working()
+
+        def done() -> None:
+            result: T | Exception
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - `then` gets it
+                result = error
+            self.post(lambda: then(result))
+            hold.release()
+
+        try:
+            self._workers.submit(done)
+        except RuntimeError:
+            hold.release()  # the emulator is ending: nothing new is begun
+
+    def lane(self, broken: Callable[[Exception], None]) -> Lane:
+        """The same for one owner, who is told of a call of its own that went wrong."""
+        return Lane(self, broken)
+
+    def close(self, patience: float) -> None:
+        """No further call is made; waits for the one that is being made."""
+        self._closed = True
+        self._calls.put(None)
+        self._thread.join(patience)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None and not self._closed:
+            call, hold = item
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - one wrong call must not end all jobs; it is printed
+                traceback.print_exc(file=sys.stderr)
+            finally:
+                hold.release()
+
+
+class Lane:
+    """A loop as one owner sees it: what fails in its calls is printed, and told to it."""
+
+    def __init__(self, loop: Loop, broken: Callable[[Exception], None]) -> None:
+        self._loop = loop
+        self._broken = broken
+
+    def post(self, call: Callable[[], None]) -> None:
+        self._loop.post(lambda: self._made(call))
+
+    def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
+        self._loop.beside(work, lambda result: self._made(lambda: then(result)))
+
+    def _made(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - a bug in one job is the end of that job alone
+            traceback.print_exc(file=sys.stderr)
+            self._broken(error)
