@@ -1,4 +1,4 @@
-"""What this emulator has, as `GET /` lists it and the documentation's tables show it: taken from the rules."""
+"""What this emulator has, as `GET /` lists it and as the documentation shows it: taken from the rules."""
 
 from __future__ import annotations
 

@@ -1,0 +1,270 @@
+"""`headway-emulator serve`: flags and file become settings, servers start, and leave in order at a signal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from headway_emulator import record
+from headway_emulator.commands import target
+
+DEFAULT_PORT = 8585
+WILDCARDS = ("0.0.0.0", "::")
+DEFAULTS: dict[str, Any] = {
+    "host": ["127.0.0.1"],
+    "port": None,
+    "executor": None,
+    "storage_url": "",
+    "project": record.DEFAULT_PROJECT,
+    "project_number": record.DEFAULT_NUMBER,
+    "public_url": "",
+    "network": "",
+    "clock": "real",
+    "grace": 30.0,
+    "faults": (),
+    "quotas": (),
+}
+
+
+class CannotStart(Exception):
+    """The message says what is in the way and what to do about it."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags without a default here: what the file says counts where a flag is not given."""
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="an emulator.toml (./emulator.toml where there is one)")
+    add("--host", action="append", help="address to listen on; repeatable, all share one port (127.0.0.1)")
+    add("--port", type=int, help=f"0 picks a free one ({DEFAULT_PORT}, a free one where that is taken)")
+    add("--port-file", type=Path, help="where to write the port once requests are answered")
+    add("--state", help=f"folder of everything that is kept ({record.default_state()})")
+    add(
+        "--ephemeral",
+        action="store_true",
+        help="state in a new folder that is deleted at the end, jobs ended",
+    )
+    add("--executor", choices=["docker", "process"], help="what runs jobs (docker where an engine answers)")
+    add("--storage-url", help="a fake-gcs-server to put the storage front before (one is started)")
+    add("--project", help=f"the one project that is emulated ({DEFAULTS['project']})")
+    add("--project-number", help=f"({DEFAULTS['project_number']})")
+    add("--public-url", help="address for clients and containers alike (http://LAST_HOST:PORT)")
+    add("--network", help="Docker network of the jobs; empty for the engine's default bridge")
+    add("--clock", choices=["real", "virtual"], help="virtual stands still until stepped (real)")
+    add("--grace", type=float, help="seconds from SIGTERM to SIGKILL when a job is cancelled (30)")
+    add("--check-replies", action="store_true", help="compare replies with Google's schemas; 500 for others")
+    add("--nonce", default="", help="shown by GET /, so that a start-up knows its own child")
+    add("--end-with-stdin", action="store_true", help="end when standard input is closed, as its parent ends")
+
+
+def run(flags: argparse.Namespace) -> int:
+    from headway_emulator.assembly import Unusable
+    from headway_emulator.configuration import BadConfiguration
+    from headway_emulator.storage_server import NoStorage
+
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with contextlib.ExitStack() as stack:
+            _serve(_wishes(flags), flags, stack)
+    except BadConfiguration as error:
+        return _failed(str(error), 2)
+    except (CannotStart, Unusable, NoStorage) as error:
+        return _failed(str(error), 3)
+    except KeyboardInterrupt:  # before requests were answered
+        return 0
+    return 0
+
+
+def _leave(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wishes(flags: argparse.Namespace) -> dict[str, Any]:
+    """Defaults, then the file, then flags; each counts over the one before."""
+    from headway_emulator import configuration
+
+    file = flags.config
+    if file is None and Path(configuration.NAME).is_file():
+        file = Path(configuration.NAME)
+        _note(f"reading ./{file}")
+    said = configuration.read(file) if file else {}
+    given = {name: value for name in DEFAULTS if (value := getattr(flags, name, None)) is not None}
+    state = flags.state or said.get("state") or record.default_state()
+    return {**DEFAULTS, **said, **given, "state": Path(state).expanduser()}
+
+
+def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.ExitStack) -> None:
+    from headway_emulator import serving
+    from headway_emulator.emulation import Emulation
+    from headway_emulator.settings import Settings
+    from headway_emulator.storage_server import StorageServer
+
+    state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
+    sockets = _listen(wish["host"], wish["port"])
+    port = int(sockets[0].getsockname()[1])
+    storage = None
+    if not wish["storage_url"]:
+        storage = StorageServer(state)
+        stack.callback(storage.stop)
+        storage.start()
+    settings = Settings(
+        project=wish["project"],
+        project_number=wish["project_number"],
+        state=state,
+        executor=wish["executor"] or _executor(),
+        storage_url=storage.url if storage else wish["storage_url"],
+        public_url=(wish["public_url"] or f"http://{_public_host(wish['host'])}:{port}").rstrip("/"),
+        network=wish["network"],
+        nonce=flags.nonce or secrets.token_hex(8),
+        grace_seconds=float(wish["grace"]),
+        clock=wish["clock"],
+        faults=wish["faults"],
+        quotas=wish["quotas"],
+        check_replies=flags.check_replies,
+    )
+    emulation = stack.enter_context(_opened(Emulation(settings, storage), ends_jobs=flags.ephemeral))
+
+    def started() -> None:
+        stack.enter_context(record.kept(_record(settings)))
+        _greet(settings, by_default=wish["executor"] is None)
+        if flags.port_file is not None:
+            serving.write_port(flags.port_file, port)
+        if flags.end_with_stdin:
+            threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+
+    serving.serve(emulation, sockets, started)
+
+
+@contextlib.contextmanager
+def _opened(emulation: Any, *, ends_jobs: bool) -> Iterator[Any]:
+    """Closed again; OSError and errors of SQLite name the folder."""
+    try:
+        emulation.open()
+    except (OSError, sqlite3.Error) as error:
+        raise CannotStart(_unusable(emulation.settings.state, error)) from error
+    try:
+        yield emulation
+    finally:
+        emulation.close(ends_jobs=ends_jobs)
+
+
+def _state(wanted: Path, stack: contextlib.ExitStack, *, ephemeral: bool) -> Path:
+    """The folder, made where it is missing. CannotStart where nothing can be written there."""
+    if ephemeral:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headway-emulator-"))).resolve()
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=wanted):
+            pass
+    except OSError as error:
+        raise CannotStart(_unusable(wanted, error)) from error
+    return wanted.resolve()
+
+
+def _unusable(state: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    return f"The state folder {state} cannot be used: {reason}. Choose another --state."
+
+
+def _listen(hosts: list[str], port: int | None) -> list[socket.socket]:
+    from headway_emulator import serving
+
+    try:
+        return serving.listen(hosts, DEFAULT_PORT if port is None else port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if port is not None:
+            raise CannotStart(f"{reason}. Choose another --port, or 0 for a free one.") from error
+    _note(f"{reason}: taking a free port")
+    try:
+        return serving.listen(hosts, 0)
+    except OSError as error:
+        raise CannotStart(f"{error.strerror or error}. Choose another --host.") from error
+
+
+def _executor() -> Literal["docker", "process"]:
+    """Docker where an engine answers, else processes."""
+    if (missing := _no_engine()) == "":
+        return "docker"
+    _note(f"{missing}: jobs run as plain processes of this machine, NOT in containers: no image is used")
+    return "process"
+
+
+def _no_engine() -> str:
+    """Why there is no Docker engine, or an empty string."""
+    from docker import DockerClient
+    from docker.errors import DockerException
+
+    try:
+        client = DockerClient.from_env(timeout=3)
+        client.ping()
+        client.close()
+    except (DockerException, OSError) as error:  # the errors of requests are OSErrors
+        return f"no Docker engine answers ({str(error).splitlines()[0][:120]})"
+    return ""
+
+
+def _public_host(hosts: list[str]) -> str:
+    host = "127.0.0.1" if hosts[-1] in WILDCARDS else hosts[-1]
+    return f"[{host}]" if ":" in host else host
+
+
+def _record(settings: Any) -> record.Record:
+    return record.Record(
+        url=settings.public_url,
+        project=settings.project,
+        project_number=settings.project_number,
+        executor=settings.executor,
+        clock=settings.clock,
+        state=str(settings.state),
+        pid=os.getpid(),
+        nonce=settings.nonce,
+    )
+
+
+def _greet(settings: Any, *, by_default: bool) -> None:
+    target.say(f"headway-emulator: {settings.public_url} (project {settings.project})")
+    runs = "containers" if settings.executor == "docker" else "processes of this machine"
+    own = record.default_state().resolve() == settings.state
+    which = "" if own else f" --state {settings.state}"
+    for name, words in (
+        ("state", f"{settings.state}"),
+        ("jobs", f"run as {runs}{' (no engine answers)' if by_default and runs[0] == 'p' else ''}"),
+        ("clock", settings.clock),
+        ("clients", f'eval "$(headway-emulator env{which})"'),
+        (
+            "python",
+            f"client_options={{'api_endpoint': '{settings.public_url}/aiplatform'}}, transport='rest'",
+        ),
+    ):
+        target.say(f"  {name:8} {words}")
+    sys.stdout.flush()
+
+
+def _end_with_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"headway-emulator: {text}\n")
+    sys.stderr.flush()
+
+
+def _failed(message: str, code: int) -> int:
+    _note(message)
+    return code
