@@ -11,6 +11,7 @@ from headway_emulator.rest import Call, Rule, Service
 from headway_emulator.services import records
 from headway_emulator.world import World
 
+NAME = "emulator"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -27,7 +28,7 @@ def service(world: World) -> Service:
         Rule("faults.remove", "DELETE", "/emulator/faults/{fault}", control.remove_fault),
     ]
     rules += records.rules(world)
-    return Service("emulator", "the clock and the faults of this emulator; not an API of Google's", rules)
+    return Service(NAME, "the clock and the faults of this emulator; not an API of Google's", rules)
 
 
 class Control:
