@@ -66,6 +66,8 @@ def build(world: World) -> Starlette:
     found = services(world)
     routes: list[Route | Mount] = [Route("/", _front_page(world, listing(found)), methods=["GET"])]
     for service in found:
+        if service.name == control.NAME:
+            continue  # its paths have the prefix already
         unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
         routes.append(Mount(f"/{service.name}", routes=[*service.routes(), unknown]))
     routes += [route for service in found for route in service.routes()]
@@ -90,6 +92,7 @@ def _front_page(world: World, services: catalogue.Listing) -> Callable[[Request]
             "nonce": world.settings.nonce,
             "pid": os.getpid(),
             "project": world.settings.project,
+            "state": str(world.settings.state),
             "executor": world.settings.executor,
             "services": services,
         }
