@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from headway_emulator import catalogue
+from headway_emulator import catalogue, methods, passage
 from headway_emulator.errors import ApiError, unimplemented
+from headway_emulator.recording import Recording
 from headway_emulator.rest import Service, error_response
-from headway_emulator.schema import discovery
 from headway_emulator.services import (
     artifactregistry,
     cloudbuild,
@@ -63,6 +62,13 @@ def listing(found: Sequence[Service]) -> catalogue.Listing:
 def build(world: World) -> Starlette:
     """The application; closing it closes the storage front's connections."""
     front = storage.StorageFront(world.settings.storage_url, world.settings.project_number)
+    recording = Middleware(
+        Recording,
+        recorder=world.recorder,
+        faults=world.faults,
+        clock=world.clock,
+        checks_replies=world.settings.check_replies,
+    )
     found = services(world)
     routes: list[Route | Mount] = [Route("/", _front_page(world, listing(found)), methods=["GET"])]
     for service in found:
@@ -80,7 +86,8 @@ def build(world: World) -> Starlette:
         yield
         await front.close()
 
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={Exception: _broken})
+    handlers = {Exception: _broken}
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[recording], exception_handlers=handlers)
 
 
 def _front_page(world: World, services: catalogue.Listing) -> Callable[[Request], Awaitable[Response]]:
@@ -114,34 +121,12 @@ def _not_emulated(services: tuple[str, ...]) -> Callable[[Request], Awaitable[Re
         path = "/" + request.path_params["path"]
         if len(services) > 1:
             path = request.url.path
-        method = next((m for s in services if (m := method_name(s, request.method, path))), "")
-        if method:
-            return error_response(unimplemented(method))
+        method = next((m for s in services if (m := methods.find(s, request.method, path))), None)
+        if method is not None:
+            service, *_, resource, verb = method.name.split(".")
+            passage.name(request.scope, f"{service}.{resource}.{verb}", "")
+            return error_response(unimplemented(method.name))
         text = f"The requested URL {request.url.path} was not found on this server."
         return error_response(ApiError("NOT_FOUND", text))
 
     return refuse
-
-
-def method_name(service: str, verb: str, path: str) -> str:
-    """The full name of Google's method at this path, such as aiplatform.projects.locations.models.list."""
-    for version in DOCUMENTS.get(service, ()):
-        if path.startswith(f"/{version}/"):
-            for method, pattern, name in _methods(service, version):
-                if method == verb and pattern.fullmatch(path):
-                    return name
-    return ""
-
-
-@cache
-def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str], str]]:
-    found = []
-    pending = [discovery(service, version)]
-    while pending:
-        resource = pending.pop()
-        pending += resource.get("resources", {}).values()
-        for method in resource.get("methods", {}).values():
-            path = method.get("flatPath", method["path"])
-            pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(path))
-            found.append((method["httpMethod"], re.compile("/" + pattern), method["id"]))
-    return found

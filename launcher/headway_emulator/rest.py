@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from headway_emulator.errors import ApiError, bad_request
-
-MAX_BODY = 16 << 20
+from headway_emulator import faulting, front, methods, passage, replies
+from headway_emulator.errors import ApiError
 
 
 @dataclass(frozen=True)
@@ -67,39 +68,59 @@ class Service:
     rules: Sequence[Rule]
 
     def routes(self) -> list[Route]:
-        return [Route(rule.path, _endpoint(rule.answer), methods=[rule.verb]) for rule in self.rules]
+        return [Route(rule.path, _Endpoint(self.name, rule), methods=[rule.verb]) for rule in self.rules]
 
 
-def _endpoint(answer: Answer) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> Response:
+class _Endpoint:
+    """A rule as an ASGI application: faults around it, Google's front before it, its reply checked."""
+
+    def __init__(self, service: str, rule: Rule) -> None:
+        self._service = service
+        self._rule = rule
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        passage.name(scope, f"{self._service}.{self._rule.name}", self._rule.permission)
+        await faulting.guard(self._respond, scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        here = passage.of(scope)
         try:
             call = Call(
                 path=request.path_params,
                 query=dict(request.query_params),
-                body=await _body(request),
+                body=await front.body(request),
                 url=request.url.path,
                 headers=dict(request.headers),
             )
-            result = await run_in_threadpool(answer, call)
+            result = await run_in_threadpool(self._result, call, here is not None and here.checks_replies)
         except ApiError as error:
-            return error_response(error)
-        return result if isinstance(result, Response) else JSONResponse(result)
+            result = error_response(error)
+        except ClientDisconnect:
+            return
+        response = result if isinstance(result, Response) else JSONResponse(result)
+        await response(scope, receive, send)
 
-    return endpoint
+    def _result(self, call: Call, checks_reply: bool) -> Any:
+        """What the rule's function gives; ApiError INTERNAL where that is not what Google would send."""
+        method = methods.of_rule(self._service, self._rule.verb, self._rule.path)
+        if "location" in call.path:
+            front.check_location(call.headers.get("host", ""), call.path["location"])
+        if method is not None:
+            front.check_query(method, call.query)
+        result = self._rule.answer(call)
+        if checks_reply and method is not None and not isinstance(result, Response):
+            _check(method, result)
+        return result
+
+
+def _check(method: methods.Method, result: Any) -> None:
+    """ApiError INTERNAL, and a line in the log, where Google would not send such a reply."""
+    if wrong := replies.violations(method, result):
+        text = f"The reply to {method.name} is not as Google's schema says: {'; '.join(wrong)}"
+        sys.stderr.write(f"headway-emulator: {text}\n")
+        raise ApiError("INTERNAL", text)
 
 
 def error_response(error: ApiError) -> JSONResponse:
     return JSONResponse(error.body(), status_code=error.http_status)
-
-
-async def _body(request: Request) -> Any:
-    if int(request.headers.get("content-length") or 0) > MAX_BODY:
-        raise ApiError("INVALID_ARGUMENT", f"Request payload size exceeds the limit: {MAX_BODY} bytes.")
-    raw = await request.body()
-    if not raw or request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return None
-    try:
-        return json.loads(raw)
-    except ValueError as error:
-        text = f"Invalid JSON payload received. {error}"
-        raise bad_request([("", text)]) from error

@@ -29,12 +29,23 @@ INTEGERS = {"int32", "uint32", "int64", "uint64"}
 @cache
 def discovery(service: str, version: str) -> Mapping[str, Any]:
     """One discovery document; importing googleapiclient itself would cost half a second."""
+    document: Mapping[str, Any] = json.loads((_documents() / f"{service}.{version}.json").read_text())
+    return document
+
+
+@cache
+def documented(service: str, version: str) -> bool:
+    """Whether Google publishes that version of the service."""
+    known = re.fullmatch(r"[a-z]+", service) and re.fullmatch(r"v\d+\w*", version)
+    return bool(known) and (_documents() / f"{service}.{version}.json").is_file()
+
+
+@cache
+def _documents() -> Path:
     package = importlib.util.find_spec("googleapiclient")
     if package is None or package.origin is None:
         raise ApiError("INTERNAL", "google-api-python-client is not installed: pip install headway again.")
-    folder = Path(package.origin).parent / "discovery_cache" / "documents"
-    document: Mapping[str, Any] = json.loads((folder / f"{service}.{version}.json").read_text())
-    return document
+    return Path(package.origin).parent / "discovery_cache" / "documents"
 
 
 @cache

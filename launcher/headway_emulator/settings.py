@@ -28,6 +28,8 @@ class Settings:
     """Armed at the start, besides those that the state still holds."""
     quotas: tuple[Mapping[str, Any], ...] = ()
     """Limits by region and metric; what no limit names is unlimited."""
+    check_replies: bool = False
+    """Whether each reply is compared with Google's schema; what differs is answered as 500."""
 
     @property
     def authority(self) -> str:

@@ -1,0 +1,63 @@
+"""Google's methods by verb and path, from the discovery documents that a service name and a version name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from headway_emulator.schema import discovery, documented
+
+VARIABLE = re.compile(r"\{[^}]*\}")
+ROOTS_WITHOUT_DOCUMENT: Mapping[str, str] = {"ui": "v1"}
+"""Below /ui the Python client of Vertex AI polls the operations of v1."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of Google's: its full name, what its query may carry, and the schema of its reply."""
+
+    name: str
+    service: str
+    version: str
+    response: str
+    """Name of the reply's schema in the document, empty where the reply has none."""
+    parameters: Mapping[str, Mapping[str, Any]]
+
+
+def find(service: str, verb: str, path: str) -> Method | None:
+    """The method at a request's path, None where Google has none or the document is not installed."""
+    version = path.split("/")[1] if path.startswith("/") else ""
+    if not documented(service, version):
+        return None
+    found = (
+        m for method, pattern, m in _methods(service, version) if method == verb and pattern.fullmatch(path)
+    )
+    return next(found, None)
+
+
+@cache
+def of_rule(service: str, verb: str, path: str) -> Method | None:
+    """The same for a path with {variables}, such as a rule has."""
+    root = path.split("/")[1]
+    version = ROOTS_WITHOUT_DOCUMENT.get(root, root)
+    return find(service, verb, VARIABLE.sub("x", path.replace(f"/{root}/", f"/{version}/", 1)))
+
+
+@cache
+def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str], Method]]:
+    found = []
+    document = discovery(service, version)
+    common: Mapping[str, Mapping[str, Any]] = document.get("parameters", {})
+    pending = [document]
+    while pending:
+        resource = pending.pop()
+        pending += resource.get("resources", {}).values()
+        for raw in resource.get("methods", {}).values():
+            pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(raw.get("flatPath", raw["path"])))
+            response = raw.get("response", {}).get("$ref", "")
+            method = Method(raw["id"], service, version, response, {**common, **raw.get("parameters", {})})
+            found.append((raw["httpMethod"], re.compile("/" + pattern), method))
+    return found
