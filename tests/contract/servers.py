@@ -89,6 +89,7 @@ class Emulator:
     hosts: Sequence[str] = ("127.0.0.1",)
     network: str = ""
     grace: float = 1.0
+    clock: str = "real"
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -110,6 +111,7 @@ class Emulator:
         words += [word for host in self.hosts for word in ("--host", host)]
         words += ["--nonce", nonce, "--port-file", str(port_file), "--grace", str(self.grace)]
         words += ["--network", self.network] if self.network else []
+        words += ["--clock", self.clock] if self.clock != "real" else []
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state.parent / "emulator.log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)

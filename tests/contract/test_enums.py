@@ -16,6 +16,7 @@ ENUMS: list[dict[str, Any]] = tomllib.loads(TABLE.read_text())["enum"]
 MODULES = {
     "google.cloud.aiplatform.v1": "google.cloud.aiplatform_v1.types",
     "google.devtools.cloudbuild.v1": "google.cloud.devtools.cloudbuild_v1.types",
+    "google.cloud.scheduler.v1": "google.cloud.scheduler_v1.types",
 }
 
 
