@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from headway_emulator.engine.clock import Clock, nano_timestamp
+from headway_emulator.engine.clock import Clock, VirtualClock, nano_timestamp
 from headway_emulator.engine.executor import Line
 from headway_emulator.engine.store import LogEntry, Store
 from headway_emulator.filters import SEVERITIES
@@ -19,7 +20,10 @@ SERVICE = "service"
 
 
 class JobLog:
-    """The log of one job: a line alone is written at once, a burst of them in batches."""
+    """The log of one job: a line alone is written at once, a burst of them in batches.
+
+    Batches are of the machine's time; what is written down is the world's.
+    """
 
     def __init__(self, store: Store, clock: Clock, job: str) -> None:
         self._store = store
@@ -31,12 +35,13 @@ class JobLog:
         self._timer: threading.Timer | None = None
 
     def lines(self, task: str, lines: Sequence[Line]) -> None:
-        entries = [self._entry(task, line) for line in lines]
+        now = nano_timestamp(self._clock.now_ns())
+        entries = [self._entry(task, line, now) for line in lines]
         with self._lock:
             self._pending += entries
             if self._timer is not None:
                 return
-            wait = self._written + BURST_SECONDS - self._clock.monotonic()
+            wait = self._written + BURST_SECONDS - time.monotonic()
             if wait <= 0:
                 self._write()
                 return
@@ -56,8 +61,13 @@ class JobLog:
         self._store.add_logs([entry])
 
     def last(self, task: str) -> str:
-        """The time of the newest line of a replica, or an empty string."""
+        """The executor's own time of the newest line of a replica, or an empty string."""
         return self._store.last_log_time(self._job, task)
+
+    def taken(self, task: str, since: str) -> int:
+        """How many lines of a replica the log has that are not older than `since`, an executor's time."""
+        self.flush()
+        return self._store.count_logs(self._job, task, since)
 
     def _write(self) -> None:
         if self._timer is not None:
@@ -66,11 +76,13 @@ class JobLog:
         if self._pending:
             self._store.add_logs(self._pending)
             self._pending = []
-            self._written = self._clock.monotonic()
+            self._written = time.monotonic()
 
-    def _entry(self, task: str, line: Line) -> LogEntry:
+    def _entry(self, task: str, line: Line, now: str) -> LogEntry:
+        """At the executor's time, but never ahead of now; a virtual clock knows only its own time."""
         severity, payload = classify(line)
-        return LogEntry(JOB, self._job, task, line.timestamp, severity, payload)
+        shown = now if isinstance(self._clock, VirtualClock) else min(line.timestamp, now)
+        return LogEntry(JOB, self._job, task, shown, severity, payload, origin=line.timestamp)
 
 
 def classify(line: Line) -> tuple[str, dict[str, Any]]:
@@ -83,11 +95,13 @@ def classify(line: Line) -> tuple[str, dict[str, Any]]:
 
 
 def _structured(text: str) -> dict[str, Any] | None:
+    """None also for JSON that no entry can hold: NaN, infinity, and halves of surrogate pairs."""
     if not text.startswith("{"):
         return None
     try:
         given = json.loads(text)
-    except ValueError:
+        json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         return None
     if not isinstance(given, dict) or str(given.get("severity", "")).upper() not in SEVERITIES:
         return None

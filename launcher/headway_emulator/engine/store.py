@@ -8,11 +8,11 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-Document = dict[str, Any]
+from headway_emulator.engine.log_table import Document, LogEntry, LogQuery, LogTable
+
+__all__ = ["Document", "LogEntry", "LogQuery", "Store"]
 
 SCAN_ROWS = 200
 SCHEMA = """
@@ -20,37 +20,7 @@ CREATE TABLE IF NOT EXISTS documents (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL,
   UNIQUE (kind, name));
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, seq);
-CREATE TABLE IF NOT EXISTS logs (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, owner TEXT NOT NULL, task TEXT NOT NULL,
-  timestamp TEXT NOT NULL, severity TEXT NOT NULL, payload TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS logs_by_owner ON logs (owner, timestamp, seq);
-CREATE INDEX IF NOT EXISTS logs_by_time ON logs (timestamp, seq);
 """
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """One line that a job or build wrote; `kind` is the monitored resource, such as ml_job."""
-
-    kind: str
-    owner: str
-    task: str
-    timestamp: str
-    severity: str
-    payload: Document
-    seq: int = 0
-
-
-@dataclass(frozen=True)
-class LogQuery:
-    """Which entries to read: an empty string leaves a bound open; `after` is where the last page ended."""
-
-    owner: str = ""
-    kind: str = ""
-    since: str = ""
-    until: str = ""
-    descending: bool = False
-    after: tuple[str, int] | None = None
 
 
 class Store:
@@ -63,6 +33,7 @@ class Store:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # WAL without a sync per commit: survives the end of the process, which is what is promised.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + SCHEMA)
+        self._logs = LogTable(self._db)
 
     def close(self) -> None:
         with self._lock:
@@ -134,59 +105,58 @@ class Store:
 
     def add_logs(self, entries: Iterable[LogEntry]) -> None:
         """A disk that takes no more costs these lines, never the job or build that wrote them."""
-        rows = [(e.kind, e.owner, e.task, e.timestamp, e.severity, json.dumps(e.payload)) for e in entries]
+        lines = list(entries)
         try:
-            with self._lock:
-                if self._closed:
-                    return  # the emulator is ending: the next one reads these lines again from the engine
-                with self.transaction():
-                    self._db.executemany(
-                        "INSERT INTO logs (kind, owner, task, timestamp, severity, payload) "
-                        "VALUES (?, ?, ?, ?, ?, ?)",
-                        rows,
-                    )
+            self.write_logs(lines)
         except sqlite3.OperationalError as error:
-            sys.stderr.write(f"headway-emulator: {len(rows)} log lines are lost: {error}\n")
+            sys.stderr.write(f"headway-emulator: {len(lines)} log lines are lost: {error}\n")
+
+    def write_logs(self, entries: Iterable[LogEntry]) -> int:
+        """How many were written, all or none; sqlite3.OperationalError where the disk takes no more."""
+        with self._lock:
+            if self._closed:
+                return 0  # the emulator is ending: the next one reads these lines again from the engine
+            try:
+                with self.transaction():
+                    return self._logs.add(entries)
+            except BaseException:
+                self._logs.forget_names()
+                raise
 
     def logs(self, query: LogQuery, limit: int) -> Sequence[LogEntry]:
-        """At most `limit` entries, ordered by time and then by arrival."""
-        way, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
-        clauses, values = _bounds(query)
-        if query.after is not None:
-            clauses.append(f"(timestamp, seq) {beyond} (?, ?)")
-            values.extend(query.after)
-        where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
+        """At most `limit` entries, ordered by time, then by insert id, then by arrival."""
         with self._lock:
-            rows = self._db.execute(
-                "SELECT kind, owner, task, timestamp, severity, payload, seq FROM logs "
-                f"{where} ORDER BY timestamp {way}, seq {way} LIMIT ?",
-                (*values, limit),
-            ).fetchall()
-        return [_entry(row) for row in rows]
+            return self._logs.page(query, limit)
+
+    def arrived_logs(self, query: LogQuery, after: int, limit: int) -> Sequence[LogEntry]:
+        """At most `limit` entries in the order in which they came, from the one after number `after` on."""
+        with self._lock:
+            return self._logs.arrived(query, after, limit)
+
+    def newest_log(self) -> int:
+        """The number of the entry that came last, 0 where none ever did."""
+        with self._lock:
+            return self._logs.newest()
 
     def last_log_time(self, owner: str, task: str) -> str:
-        """The timestamp of the newest entry of one replica, or an empty string."""
+        """The newest entry of one replica by the executor's own time, or an empty string."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT max(timestamp) FROM logs WHERE owner = ? AND task = ?", (owner, task)
-            ).fetchone()
-        return row[0] or ""
+            return self._logs.last_origin(owner, task)
 
+    def count_logs(self, owner: str, task: str, since: str) -> int:
+        """How many entries of one replica are not older than `since` by the executor's own time."""
+        with self._lock:
+            return self._logs.count(owner, task, since)
 
-def _bounds(query: LogQuery) -> tuple[list[str], list[Any]]:
-    wanted = [
-        ("owner = ?", query.owner),
-        ("kind = ?", query.kind),
-        ("timestamp >= ?", query.since),
-        ("timestamp <= ?", query.until),
-    ]
-    kept = [(clause, value) for clause, value in wanted if value]
-    return [clause for clause, _ in kept], [value for _, value in kept]
+    def log_names(self) -> Sequence[str]:
+        """The ids of the logs that have entries, sorted."""
+        with self._lock:
+            return self._logs.names()
 
-
-def _entry(row: tuple[Any, ...]) -> LogEntry:
-    kind, owner, task, stamp, severity, payload, seq = row
-    return LogEntry(kind, owner, task, stamp, severity, _document(payload), seq)
+    def delete_log(self, log: str) -> bool:
+        """True where there was such a log."""
+        with self.transaction():
+            return self._logs.delete(log)
 
 
 def _document(text: str) -> Document:
