@@ -26,11 +26,12 @@ TABLES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "project_number": (str,),
         "network": (str,),
         "grace": NUMBER,
+        "tunnel": (str,),
     },
     "clock": {"kind": (str,)},
 }
 QUOTA: Mapping[str, tuple[type, ...]] = {"region": (str,), "metric": (str,), "limit": (int,)}
-CHOICES = {"executor": ("docker", "process"), "kind": ("real", "virtual")}
+CHOICES = {"executor": ("docker", "process"), "kind": ("real", "virtual"), "tunnel": ("pass", "refuse")}
 EXPECTED = {str: "text", int: "a whole number", float: "a number", list: "a list of texts"}
 
 

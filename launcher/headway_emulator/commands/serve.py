@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "network": "",
     "clock": "real",
     "grace": 30.0,
+    "tunnel": "pass",
     "faults": (),
     "quotas": (),
 }
@@ -62,6 +63,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--network", help="Docker network of the jobs; empty for the engine's default bridge")
     add("--clock", choices=["real", "virtual"], help="virtual stands still until stepped (real)")
     add("--grace", type=float, help="seconds from SIGTERM to SIGKILL when a job is cancelled (30)")
+    add("--tunnel", choices=["pass", "refuse"], help="proxied hosts that are not Google's (pass)")
     add("--check-replies", action="store_true", help="compare replies with Google's schemas; 500 for others")
     add("--nonce", default="", help="shown by GET /, so that a start-up knows its own child")
     add("--end-with-stdin", action="store_true", help="end when standard input is closed, as its parent ends")
@@ -110,6 +112,10 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     from headway_emulator.emulation import Emulation
     from headway_emulator.settings import Settings
     from headway_emulator.storage_server import StorageServer
+    from headway_emulator.transparent import authority
+    from headway_emulator.transparent.by_host import ByHost
+    from headway_emulator.transparent.connect import Proxy
+    from headway_emulator.transparent.front import Front
 
     state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
     sockets = _listen(wish["host"], wish["port"])
@@ -144,7 +150,10 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
         if flags.end_with_stdin:
             threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
 
-    serving.serve(emulation, sockets, started)
+    front = Front(f"http://{_dialled(sockets[0])}")
+    stack.callback(front.close)
+    proxy = Proxy(authority.of(state), front, wish["tunnel"])
+    serving.serve(ByHost(emulation, settings.authority), sockets, started, proxy)
 
 
 @contextlib.contextmanager
@@ -219,6 +228,12 @@ def _no_engine() -> str:
 def _public_host(hosts: list[str]) -> str:
     host = "127.0.0.1" if hosts[-1] in WILDCARDS else hosts[-1]
     return f"[{host}]" if ":" in host else host
+
+
+def _dialled(listening: socket.socket) -> str:
+    """HOST:PORT by which this machine reaches its own server."""
+    host, port = listening.getsockname()[:2]
+    return f"{_public_host([host])}:{port}"
 
 
 def _record(settings: Any) -> record.Record:

@@ -1,0 +1,1 @@
+"""The transparent way in: by environment variables alone, with every client's default endpoints."""
