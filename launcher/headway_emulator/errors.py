@@ -28,6 +28,7 @@ RPC_CODE: Mapping[str, int] = {
     "INVALID_ARGUMENT": 3,
     "DEADLINE_EXCEEDED": 4,
     "NOT_FOUND": 5,
+    "RESOURCE_EXHAUSTED": 8,
     "FAILED_PRECONDITION": 9,
     "INTERNAL": 13,
     "UNAVAILABLE": 14,

@@ -86,7 +86,6 @@ class Training:
         self._lane = parts.loop.lane(self._start_failed)
         self._log = JobLog(parts.store, parts.clock, document["job"])
         self._crew = Crew(self._lane, parts.executor, self._log, self._started, self._exited)
-        self._preempted: set[str] = set()
 
     # -- waiting for quota and machines
 
@@ -245,31 +244,46 @@ class Training:
         if self.document["phase"] != "up" or not self._parts.faults.armed(PREEMPT):
             return
         for task in sorted(self._crew.alive):
-            fault = self._parts.faults.take(PREEMPT, task=task, **self._facts())
-            if fault is not None:
+            if (fault := self._parts.faults.take(PREEMPT, task=task, **self._facts())) is not None:
                 wait = float(fault.get("after", 0))
                 if within := float(fault.get("within", 0)):
                     wait += random.Random(fault.get("seed", 0)).uniform(0, within)
-                self._alarm(f"preempt {task}", wait, partial(self._preempt, task, self._crew.turn(task)))
+                self._plan_preemption(task, notice_at=self._now_ns() + round(wait * SECOND))
+        self._arm_preemptions()
 
-    def _preempt(self, task: str, turn: int) -> None:
-        if task not in self._crew.alive or self._crew.turn(task) != turn or self._stopping:
+    def _plan_preemption(self, task: str, **when: int) -> None:
+        self._save(preempting={**self.document.get("preempting", {}), task: when})
+
+    def _arm_preemptions(self) -> None:
+        """SIGTERM when notice is given, SIGKILL when the machine is taken away."""
+        for task, when in self.document.get("preempting", {}).items():
+            if "notice_at" in when:
+                self._alarm(f"preempt {task}", self._until(when["notice_at"]), partial(self._preempt, task))
+            else:
+                self._alarm(f"preempt {task}", self._until(when["taken_at"]), partial(self._crew.kill, task))
+
+    def _preempt(self, task: str) -> None:
+        if self._stopping:
             return
-        self._preempted.add(task)
+        self._plan_preemption(task, taken_at=self._now_ns() + round(PREEMPTION_NOTICE * SECOND))
         self._log.say("WARNING", f"The machine of the replica {task} is being preempted.")
         self._crew.terminate(task)
-        self._alarm(f"take {task}", PREEMPTION_NOTICE, partial(self._take_away, task, turn))
+        self._arm_preemptions()
 
-    def _take_away(self, task: str, turn: int) -> None:
-        if self._crew.turn(task) == turn:
-            self._crew.kill(task)
+    def _preempted(self, task: str) -> bool:
+        """Whether it ended by a preemption; one that was only planned for it is void."""
+        planned = self.document.get("preempting", {})
+        if task not in planned:
+            return False
+        self._cancel_alarm(f"preempt {task}")
+        self._save(preempting={other: when for other, when in planned.items() if other != task})
+        return "taken_at" in planned[task]
 
     def _exited(self, event: Exited) -> None:
         if self._stopping:
             self._perhaps_over()
             return
-        if event.task in self._preempted:
-            self._preempted.discard(event.task)
+        if self._preempted(event.task):
             self._fell(Fall(event.task, "preempted", event.code))
         elif event.lost:
             self._fell(Fall(event.task, "lost", event.code, event.lost))
@@ -341,7 +355,7 @@ class Training:
         self._end_replicas()
 
     def _end_replicas(self) -> None:
-        left = (self.document["killAt"] - self._now_ns()) / SECOND
+        left = self._until(self.document["killAt"])
         if left > 0:
             self._crew.terminate(*self._crew.alive)
         if not self._crew.idle:
@@ -364,8 +378,7 @@ class Training:
         if ending := self.document.get("ending"):
             self._finish(Outcome(**ending))
         else:
-            self._save(**ADMITTED, ended=[], restarting=[])
-            self._preempted.clear()
+            self._save(**ADMITTED, ended=[], restarting=[], preempting={})
             self._crew.discard(self.provision)
 
     def _finish(self, outcome: Outcome) -> None:
@@ -412,6 +425,7 @@ class Training:
                         self._lost_with_the_emulator(task)
                         return
                 self._start([task for task in restarting if task not in present])
+                self._arm_preemptions()
                 self._running()
 
     def _launch_or_up(self) -> None:
@@ -449,6 +463,10 @@ class Training:
 
     def _now_ns(self) -> int:
         return self._parts.clock.now_ns()
+
+    def _until(self, moment_ns: int) -> float:
+        """Seconds, negative where it has passed."""
+        return (moment_ns - self._now_ns()) / SECOND
 
     def _save(self, **changes: Any) -> None:
         self.document = {**self.document, **changes, "updateTime": timestamp(self._now_ns())}

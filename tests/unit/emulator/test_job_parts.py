@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from headway_emulator.engine.clock import SystemClock, nano_timestamp, parse_timestamp, timestamp
 from headway_emulator.engine.docker_logs import FrameParser
 from headway_emulator.engine.executor import ExecutorError, Exited, Line
-from headway_emulator.engine.job_life import JobLife
 from headway_emulator.engine.job_logs import JobLog, classify
 from headway_emulator.engine.process_executor import ProcessExecutor, ProcessHandle
 from headway_emulator.engine.processes import ProcessGroup, end_strays
-from headway_emulator.engine.replicas import replicas, task_name, tasks
+from headway_emulator.engine.replicas import Work, replica, task_name, tasks
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
 from headway_emulator.settings import Settings
 
@@ -197,25 +196,13 @@ class TestProcesses:
         events: Any = SimpleNamespace(lines=lambda *_: None, exited=ended.append)
         group = ProcessGroup(store, ["sleep", "0.2"], env=os.environ, folder=tmp_path)
         executor = ProcessExecutor(tmp_path, store, SystemClock())
-        handle = ProcessHandle(group, "workerpool0-0", events, executor)
+        handle = ProcessHandle(group, tmp_path, "workerpool0-0", events, executor)
         store.close()
         with pytest.raises(sqlite3.ProgrammingError):
             handle._reap([])
         assert ended == [Exited("workerpool0-0", 0)]
         group.stdout.close()
         group.stderr.close()
-
-
-class TestJobLife:
-    def test_a_job_that_is_deleted_meanwhile_is_not_cancelled(self, tmp_path: Path) -> None:
-        store = Store(tmp_path / "state.sqlite3")
-        name = "projects/123/locations/us-central1/customJobs/1"
-        executor: Any = None
-        life = JobLife(
-            name, settings(tmp_path), store, SystemClock(), executor, lambda _: None, resumed=False
-        )
-        assert not life.cancel()
-        store.close()
 
 
 class TestJobLog:
@@ -278,7 +265,10 @@ class TestReplicas:
 
     def test_each_replica_knows_the_cluster_and_its_own_place(self, tmp_path: Path) -> None:
         addresses = {task_name(*at): f"host-{n}:2222" for n, at in enumerate(tasks(self.SPEC))}
-        first, _, last = replicas(settings(tmp_path), "9", "us-central1", self.SPEC, addresses)
+        work = Work("9", "us-central1", self.SPEC, addresses)
+        first, last = (
+            replica(settings(tmp_path), work, task, 1) for task in ("workerpool0-0", "workerpool2-1")
+        )
         cluster = json.loads(last.env["CLUSTER_SPEC"])
         assert cluster["cluster"] == {
             "workerpool0": ["host-0:2222"],

@@ -1,0 +1,221 @@
+"""The documented state machine of a custom job, small enough to be checked by eye.
+
+It knows no threads, files or executors: events come in, and it says in which state each job must be and which
+of its replicas must run. The property test holds the emulator's engine against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+GRACE = 30
+NOTICE = 30
+WEEK = 7 * 24 * 3600
+FLEX_RETRY = 30
+FINAL = {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
+TRANSIENT = {6, 11, 134, 139}
+
+
+@dataclass
+class Job:
+    tasks: list[str]
+    gpus: int
+    scheduling: dict[str, Any]
+    created: float
+    state: str = "QUEUED"
+    started: float | None = None
+    running: dict[str, bool] = field(default_factory=dict)
+    """Each running replica, and whether it ignores SIGTERM."""
+    stopping: bool = False
+    outcome: str = ""
+    kill_at: float = 0
+    next_try: float | None = None
+    taken: dict[str, float] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    retries: int = 0
+    preemptions: int = 0
+
+    @property
+    def flexible(self) -> bool:
+        return self.scheduling.get("strategy") == "FLEX_START"
+
+    @property
+    def preemptible(self) -> bool:
+        """Which of the two quotas it counts against."""
+        return self.scheduling.get("strategy") in ("SPOT", "FLEX_START")
+
+    @property
+    def expires(self) -> float:
+        return self.created + float(self.scheduling.get("maxWaitDuration", "86400s").removesuffix("s"))
+
+    @property
+    def times_out(self) -> float:
+        if self.started is None:
+            return float("inf")
+        return self.started + float(self.scheduling.get("timeout", f"{WEEK}s").removesuffix("s"))
+
+
+class Model:
+    """All jobs, the quota of one region, and what time it is."""
+
+    def __init__(self, quota: int) -> None:
+        self.quota = quota
+        self.jobs: dict[str, Job] = {}
+        self.now = 0.0
+        self.stockout = False
+        self.stubborn = False
+
+    def create(self, name: str, tasks: list[str], gpus: int, scheduling: dict[str, Any]) -> None:
+        self.jobs[name] = Job(tasks, gpus, scheduling, self.now)
+        self._admit()
+
+    def ended(self, name: str, task: str, how: str, code: int) -> None:
+        """A replica ended by itself: `how` is exit, lost or out_of_memory."""
+        job = self.jobs[name]
+        del job.running[task]
+        preempted = job.taken.pop(task, None) is not None
+        if job.stopping:
+            self._perhaps_over(name)
+        elif preempted:
+            self._fell(name, task, "preempted", code)
+        elif how != "exit" or code != 0:
+            self._fell(name, task, how, code)
+        elif task == "workerpool0-0":
+            self._stop(name, "SUCCEEDED")
+
+    def cancel(self, name: str) -> bool:
+        job = self.jobs[name]
+        if job.state in FINAL:
+            return job.state == "CANCELLED"
+        if job.stopping and job.outcome:
+            return True
+        job.state = "CANCELLING"
+        if job.stopping:
+            job.outcome = "CANCELLED"
+        else:
+            self._stop(name, "CANCELLED")
+        return True
+
+    def preempt(self, name: str, task: str) -> None:
+        job = self.jobs[name]
+        job.taken[task] = self.now + NOTICE
+        if not job.running[task]:
+            self.ended(name, task, "exit", 143)
+
+    def advance(self, seconds: float) -> None:
+        target = self.now + seconds
+        while (due := self._next_due()) is not None and due[0] <= target:
+            self.now = max(self.now, due[0])
+            due[1]()
+        self.now = target
+
+    def restarted(self) -> None:
+        """Another emulator looks for machines at once."""
+        for name, job in tuple(self.jobs.items()):
+            if job.next_try is not None:
+                self._provision(name)
+
+    def _next_due(self) -> tuple[float, Any] | None:
+        moments: list[tuple[float, Any]] = []
+        for name, job in self.jobs.items():
+            if job.state in FINAL:
+                continue
+            if not (job.stopping and job.outcome):
+                moments.append((job.times_out, lambda n=name: self._time_out(n)))
+            if job.stopping:
+                moments.append((job.kill_at, lambda n=name: self._kill(n)))
+            elif job.next_try is not None:
+                moments.append((job.next_try, lambda n=name: self._provision(n)))
+            if not job.stopping:
+                for task, at in job.taken.items():
+                    moments.append((at, lambda n=name, t=task: self.ended(n, t, "exit", 137)))
+        return min(moments, key=lambda moment: moment[0], default=None)
+
+    def _time_out(self, name: str) -> None:
+        job = self.jobs[name]
+        if job.stopping:
+            job.outcome = "FAILED"
+        else:
+            self._stop(name, "FAILED")
+
+    def _kill(self, name: str) -> None:
+        self.jobs[name].running.clear()
+        self._perhaps_over(name)
+
+    def _admit(self) -> None:
+        blocked = set()
+        for name, job in self.jobs.items():
+            if job.state != "QUEUED" or job.stopping:
+                continue
+            full = self._used(job.preemptible) + job.gpus > self.quota
+            if job.gpus and (full or job.preemptible in blocked):
+                blocked.add(job.preemptible)
+                continue
+            job.state = "PENDING"
+            self._provision(name)
+
+    def _used(self, preemptible: bool) -> int:
+        held = [job for job in self.jobs.values() if job.state not in FINAL | {"QUEUED"}]
+        return sum(job.gpus for job in held if job.preemptible == preemptible)
+
+    def _provision(self, name: str) -> None:
+        job = self.jobs[name]
+        job.next_try = None
+        if not self.stockout:
+            job.running = dict.fromkeys(job.tasks, self.stubborn)
+            job.state = "RUNNING"
+            job.started = self.now if job.started is None else job.started
+        elif not job.flexible:
+            self._stop(name, "FAILED")
+        elif job.expires <= self.now:
+            self._stop(name, "EXPIRED")
+        else:
+            job.next_try = self.now + min(FLEX_RETRY, job.expires - self.now)
+
+    def _fell(self, name: str, task: str, how: str, code: int) -> None:
+        job = self.jobs[name]
+        if job.scheduling.get("disableRetries"):
+            self._stop(name, "FAILED")
+        elif how == "preempted" and job.scheduling.get("strategy") == "SPOT":
+            job.preemptions += 1
+            self._stop(name, "FAILED" if job.preemptions > 6 else "")
+        elif how in ("preempted", "lost"):
+            self._retry(name)
+        elif how == "out_of_memory" or code not in TRANSIENT:
+            self._stop(name, "FAILED")
+        elif job.restarts.get(task, 0) >= 5:
+            self._retry(name)
+        else:
+            job.restarts[task] = job.restarts.get(task, 0) + 1
+            if job.scheduling.get("restartJobOnWorkerRestart"):
+                self._stop(name, "")
+            else:
+                job.running[task] = self.stubborn
+
+    def _retry(self, name: str) -> None:
+        job = self.jobs[name]
+        job.retries += 1
+        if job.retries <= 3:
+            job.restarts.clear()
+        self._stop(name, "" if job.retries <= 3 else "FAILED")
+
+    def _stop(self, name: str, outcome: str) -> None:
+        """An empty outcome is a new attempt."""
+        job = self.jobs[name]
+        job.stopping, job.outcome, job.kill_at, job.next_try = True, outcome, self.now + GRACE, None
+        job.running = {task: stubborn for task, stubborn in job.running.items() if stubborn}
+        self._perhaps_over(name)
+
+    def _perhaps_over(self, name: str) -> None:
+        job = self.jobs[name]
+        if job.running:
+            return
+        job.stopping = False
+        job.taken.clear()
+        if job.outcome:
+            job.state = job.outcome
+            self._admit()
+        else:
+            job.state = "PENDING"
+            self._provision(name)
