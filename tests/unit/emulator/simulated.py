@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,11 +118,9 @@ class Machines:
 
 
 class Bench:
-    """Jobs, trainings, faults and a virtual clock over one state, which `restart` leaves as a crash does."""
+    """Jobs, trainings, faults and a virtual clock over one state; `restart` is a crash and a new start."""
 
-    def __init__(
-        self, folder: Path, *, quotas: Sequence[Mapping[str, Any]] = (), grace: float = 30.0
-    ) -> None:
+    def __init__(self, folder: Path, *, quotas: Sequence[Mapping[str, Any]] = ()) -> None:
         self.settings = Settings(
             project="headway-local",
             project_number="123",
@@ -133,7 +130,7 @@ class Bench:
             public_url="http://127.0.0.1:80",
             network="",
             nonce="n",
-            grace_seconds=grace,
+            grace_seconds=30.0,
             clock="virtual",
             quotas=tuple(quotas),
         )
@@ -201,14 +198,6 @@ class Bench:
 
     def unfinished(self) -> list[Document]:
         return self.store.list(KIND)
-
-
-def real_seconds_until(question: Any, seconds: float = 5.0) -> None:
-    """For the few things that real threads do."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def _satisfies(machines: Machines) -> Executor:

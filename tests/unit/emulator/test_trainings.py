@@ -1,4 +1,4 @@
-"""What becomes of a job: queue, start, restarts, retries, preemption, time, cancel, and the emulator's own end.
+"""What becomes of a job: queue, start, restarts, preemption, time, cancel, and the emulator's own end.
 
 Nothing is started here and no time passes: replicas are ended by hand and the clock is stepped.
 """
