@@ -17,20 +17,22 @@ from headway_emulator.errors import ApiError, unimplemented
 from headway_emulator.recording import Recording
 from headway_emulator.rest import Service, error_response
 from headway_emulator.services import (
+    aiplatform,
     artifactregistry,
     cloudbuild,
+    cloudscheduler,
     control,
     logging,
     metadata,
     secretmanager,
     storage,
-    vertex,
 )
 from headway_emulator.world import World
 
 DOCUMENTS = {
     "aiplatform": ("v1", "v1beta1"),
     "cloudbuild": ("v1", "v2"),
+    "cloudscheduler": ("v1",),
     "logging": ("v2",),
     "artifactregistry": ("v1",),
     "secretmanager": ("v1",),
@@ -44,8 +46,9 @@ API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata", "emulator")
 def services(world: World) -> list[Service]:
     """Every service that is a list of rules, in the order in which paths are tried."""
     return [
-        vertex.service(world),
+        aiplatform.service(world),
         cloudbuild.service(world),
+        cloudscheduler.service(world),
         logging.service(world),
         artifactregistry.service(world),
         secretmanager.service(world),
