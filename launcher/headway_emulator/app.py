@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 
 from headway_emulator import catalogue, methods, passage
 from headway_emulator.errors import ApiError, unimplemented
+from headway_emulator.hosts import SERVICES
 from headway_emulator.recording import Recording
 from headway_emulator.rest import Service, error_response
 from headway_emulator.services import (
@@ -79,6 +80,8 @@ def build(world: World) -> Starlette:
             continue  # its paths have the prefix already
         unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
         routes.append(Mount(f"/{service.name}", routes=[*service.routes(), unknown]))
+    for name in sorted(set(SERVICES.values()) - {service.name for service in found}):
+        routes.append(Mount(f"/{name}", routes=[Route("/{path:path}", _no_service(name), methods=VERBS)]))
     routes += [route for service in found for route in service.routes()]
     for root in API_ROOTS:
         routes.append(Route(f"/{root}/{{path:path}}", _not_emulated(tuple(DOCUMENTS)), methods=VERBS))
@@ -115,6 +118,16 @@ async def _broken(_: Request, error: Exception) -> Response:
     """A mistake of the emulator's own: the client gets Google's 500, the traceback goes to the log."""
     text = f"Internal error encountered. (The emulator failed: {type(error).__name__}: {error})"
     return error_response(ApiError("INTERNAL", text))
+
+
+def _no_service(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """501: its host is known, for a proxy for instance, but nothing of it is emulated."""
+
+    async def refuse(request: Request) -> Response:
+        what = f"{name}.googleapis.com ({request.method} /{request.path_params['path']})"
+        return error_response(unimplemented(what))
+
+    return refuse
 
 
 def _not_emulated(services: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:

@@ -8,7 +8,7 @@ from typing import Any
 from headway_emulator.engine.clock import Unsettled, VirtualClock, parse_timestamp, timestamp
 from headway_emulator.errors import ApiError, invalid, precondition
 from headway_emulator.rest import Call, Rule, Service
-from headway_emulator.services import records
+from headway_emulator.services import records, wiring
 from headway_emulator.world import World
 
 NAME = "emulator"
@@ -28,6 +28,7 @@ def service(world: World) -> Service:
         Rule("faults.remove", "DELETE", "/emulator/faults/{fault}", control.remove_fault),
     ]
     rules += records.rules(world)
+    rules += wiring.rules(world)
     return Service(NAME, "the clock and the faults of this emulator; not an API of Google's", rules)
 
 

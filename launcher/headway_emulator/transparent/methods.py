@@ -92,7 +92,12 @@ class _Recorder(grpc.Channel):  # type: ignore[misc,unused-ignore]
         self.seen: dict[str, tuple[Any, Any]] = {}
 
     def _note(
-        self, method: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        *_: Any,
+        **__: Any,
     ) -> Any:
         self.seen[method] = (request_serializer, response_deserializer)
         raise _Recorded

@@ -104,7 +104,7 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The other way stays open where a connection can be closed by halves, which TLS cannot."""
         self._arrival.ended_halves += 1
-        if self._arrival.ended_halves > 1 or not self._other.can_write_eof():
+        if self._arrival.ended_halves > 1 or not self._arrival.transport.can_write_eof():
             return False
         self._other.write_eof()
         return True

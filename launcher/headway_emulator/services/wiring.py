@@ -1,0 +1,29 @@
+"""How programs are pointed at this emulator, below /emulator: the variables that a shell sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway_emulator import environment
+from headway_emulator.errors import invalid
+from headway_emulator.rest import Call, Rule
+from headway_emulator.transparent import authority
+from headway_emulator.world import World
+
+WAYS = (environment.TRANSPARENT, environment.EXPLICIT)
+
+
+def rules(world: World) -> list[Rule]:
+    """Added to the emulator's own service."""
+    settings = world.settings
+
+    def variables(call: Call) -> Any:
+        """`way` is one of WAYS. The files that the variables name exist when this is answered."""
+        way = call.query.get("way", environment.TRANSPARENT)
+        if way not in WAYS:
+            raise invalid(f"The way is {' or '.join(WAYS)}, not {way!r}.")
+        environment.prepare(settings)
+        found = environment.of(settings, authority.of(settings.state).bundle(), way)
+        return {"way": way, "set": dict(found.set), "unset": list(found.unset)}
+
+    return [Rule("env.get", "GET", "/emulator/env", variables)]
