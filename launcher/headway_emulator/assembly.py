@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from headway_emulator.engine.build_steps import EngineSteps, NotedSteps, StepRunner
+from headway_emulator.engine.build_processes import NotedSteps
+from headway_emulator.engine.build_steps import EngineSteps, StepRunner
 from headway_emulator.engine.builds import Builds
 from headway_emulator.engine.clock import Clock, SystemClock, VirtualClock
 from headway_emulator.engine.executor import Executor
@@ -45,7 +46,7 @@ def open_world(settings: Settings) -> World:
     objects = Objects(settings.storage_url, settings.project)
     trainings = Trainings(settings, store, clock, executor, faults)
     jobs = Jobs(store, trainings)
-    builds = Builds(settings, store, clock, objects, runner)
+    builds = Builds(settings, store, clock, objects, runner, faults)
     builds.recover()
     trainings.recover()
     scheduler = Scheduler(settings, store, clock)

@@ -6,13 +6,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from headway_emulator import filters, schema
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.errors import invalid
+from headway_emulator.filters import Condition
 from headway_emulator.rest import Call
 
 
@@ -26,10 +27,12 @@ class Listing:
     most: int = 1000
     orders: tuple[str, ...] = ()
     """Fields, in camelCase, by which order_by may sort; newest first where it is not given."""
+    reads: Callable[[str], Sequence[Condition]] = filters.parse
+    """How its filter is read, where the service has names and values of its own."""
 
     def page(self, store: Store, prefix: str, call: Call, keep: Mapping[str, str] | None = None) -> Document:
         """One page of the documents whose name begins with `prefix`; `keep` are fields they must have."""
-        wanted = filters.parse(call.query.get("filter", ""))
+        wanted = self.reads(call.query.get("filter", ""))
         size = call.page_size(self.page_size, self.most)
         asked = json.dumps([call.url, call.query.get("filter", ""), call.query.get("orderBy", "")])
         order = call.query.get("orderBy", "")

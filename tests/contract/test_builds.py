@@ -143,7 +143,7 @@ class TestWithoutAnEngine:
                 'key "_UNUSED" in the substitution data is not matched in the template',
             ),
             ({"steps": [{"name": DOCKER, "wait_for": ["first"]}]}, 'depends on "first"'),
-            ({"steps": [{"name": ""}]}, "invalid build step name"),
+            ({"steps": [{"name": ""}]}, "build step 0 must specify name"),
             (
                 {"steps": [{"name": DOCKER}], "logs_bucket": "gs://no-such-bucket"},
                 "logs bucket does not exist",
@@ -155,10 +155,6 @@ class TestWithoutAnEngine:
     ) -> None:
         with pytest.raises(exceptions.BadRequest, match=re.escape(message)):
             start(emulator, **fields)
-
-    def test_secrets_are_not_emulated_and_say_so(self, emulator: Emulator) -> None:
-        with pytest.raises(exceptions.MethodNotImplemented, match="available_secrets"):
-            start(emulator, steps=[{"name": DOCKER}], available_secrets={"secret_manager": [{"env": "A"}]})
 
     def test_builds_are_listed_newest_first_within_their_location(self, emulator: Emulator) -> None:
         ids = [start(emulator, steps=[{"name": DOCKER, "args": ["version"]}]) for _ in range(2)]

@@ -2,260 +2,277 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
+import queue
 import shutil
-import subprocess
 import sys
-import tarfile
 import threading
 import traceback
-import zipfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from headway_emulator.engine import build_results, build_secrets, build_source
 from headway_emulator.engine.build_log import BuildLog
-from headway_emulator.engine.build_steps import Command, Step, StepError, StepRunner
-from headway_emulator.engine.clock import Clock, timestamp
-from headway_emulator.engine.objects import ObjectError, Objects
-from headway_emulator.engine.processes import ProcessGroup
-from headway_emulator.engine.store import Document, Store
+from headway_emulator.engine.build_rules import dependencies
+from headway_emulator.engine.build_site import KIND, REQUEST, Ended, Site, span
+from headway_emulator.engine.build_step_run import Outcome, StepRun
+from headway_emulator.engine.build_steps import Step
+from headway_emulator.engine.clock import Hold
+from headway_emulator.engine.store import Document
+from headway_emulator.engine.substitutions import environment
+from headway_emulator.settings import Settings
 
-KIND = "build"
-FINAL = frozenset(["SUCCESS", "FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED"])
-STOP_SECONDS = 10
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""The classic builder paints a step's stderr red even where nobody looks at a terminal."""
-
-
-class Ended(Exception):
-    """The build is over with this status; `kind` is a FailureInfo type where there is one."""
-
-    def __init__(self, status: str, detail: str, kind: str = "") -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.kind = kind
+Finished = tuple[int, Outcome, Hold]
 
 
 class BuildLife(threading.Thread):
-    """Runs one build's steps in order; `done` is called with its id at the end."""
+    """Runs one build; `done` is called with its name in the state at the end.
 
-    def __init__(
-        self,
-        build: str,
-        folder: Path,
-        store: Store,
-        clock: Clock,
-        objects: Objects,
-        runner: StepRunner,
-        done: Callable[[str], None],
-    ) -> None:
-        super().__init__(name=f"build-{build}", daemon=True)
-        self._id = build
-        self._folder = folder
-        self._store = store
-        self._clock = clock
-        self._objects = objects
-        self._runner = runner
+    Time stands still while the build does work of its own, and goes on while its steps run: their length is
+    the machine's, and a timeout can pass over them.
+    """
+
+    def __init__(self, name: str, settings: Settings, site: Site, done: Callable[[str], None]) -> None:
+        super().__init__(name=f"build-{name}", daemon=True)
+        self._key = name
+        self._id = name.split("/")[1]
+        self._settings = settings
+        self._site = site
+        self._folder = site.folder / self._id
         self._done = done
         self._lock = threading.Lock()
-        self._running: tuple[ProcessGroup, Command] | None = None
+        self._running: dict[int, StepRun] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._stopped: Ended | None = None
         self._log: BuildLog | None = None
-        self._step_status: dict[int, str] = {}
+        self._timing: dict[str, dict[str, str]] = {}
+        self._late: list[Hold] = []
+        self._over = False
+        self._hold = site.clock.working()
 
-    def stop(self, status: str, detail: str) -> None:
-        """End the build from outside: by a cancel, the build's timeout, or the emulator's own end."""
+    def stop(self, reason: Ended) -> None:
+        """End the build: by a cancel, its timeout, a failed step, or the emulator's own end."""
         with self._lock:
-            self._stopped = self._stopped or Ended(status, detail)
-            running = self._running
-        if running is not None:
-            _stop(*running)
+            self._stopped = self._stopped or reason
+            running = list(self._running.values())
+        for step in running:
+            threading.Thread(target=step.stop, args=(reason,), name="build-stop", daemon=True).start()
 
     def run(self) -> None:
         try:
             self._work()
         except Exception:  # noqa: BLE001 - a bug must not leave the build WORKING for ever; it is printed and recorded
             traceback.print_exc(file=sys.stderr)
-            self._finish(Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log."))
+            self._finish({}, Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log."))
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._done(self._id)
+            self._done(self._key)
+            with self._lock:
+                self._over = True
+            for hold in (self._hold, *self._late):
+                hold.release()
 
     def _work(self) -> None:
-        build = self._change(status="WORKING", startTime=timestamp(self._clock.now_ns()))
-        self._log = BuildLog(self._store, self._clock, self._objects, self._id, build.get("logsBucket", ""))
+        build = self._change(status="WORKING", startTime=self._site.now())
+        self._log = BuildLog(
+            self._site.store,
+            self._site.clock,
+            self._site.objects,
+            self._id,
+            build.get("logsBucket", ""),
+            build.get("options", {}),
+        )
         seconds = float(build["timeout"].removesuffix("s"))
-        alarm = threading.Timer(seconds, self.stop, ("TIMEOUT", f"build timed out after {seconds:g} s"))
-        alarm.daemon = True
-        alarm.start()
+        alarm = self._site.clock.after(seconds, lambda: self._time_up(seconds))
+        ended, results = None, {}
         try:
             self._say(f'starting build "{self._id}"', "")
             self._fetch(build)
             self._say("BUILD")
-            for index in range(len(build["steps"])):
-                self._step(build, index)
-            ended, results = None, self._results(build)
+            with self._timed("BUILD"):
+                self._run_steps(build)
+            results = self._push(build)
         except Ended as reason:
-            ended, results = reason, {}
+            ended = reason
         finally:
             alarm.cancel()
-        self._finish(ended, results)
+        self._finish(self._step_results(build) | results, ended)
+
+    def _time_up(self, seconds: float) -> None:
+        """In the clock's thread, which only hands on; time waits until the build has ended."""
+        with self._lock:
+            if self._over:
+                return
+            self._late.append(self._site.clock.working())
+        self.stop(Ended("TIMEOUT", f"build timed out after {seconds:g} s"))
 
     def _fetch(self, build: Mapping[str, Any]) -> None:
-        workspace = self._folder / "workspace"
-        for folder in (workspace, self._folder / "home"):
-            folder.mkdir(parents=True, exist_ok=True)
-        source = build.get("source", {}).get("storageSource")
-        if source is None:
+        for name in ("workspace", "home"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        if (source := build.get("source", {}).get("storageSource")) is None:
             return
-        generation = source.get("generation", "")
-        where = f"gs://{source['bucket']}/{source['object']}" + (f"#{generation}" if generation else "")
-        self._say("FETCHSOURCE", f"Fetching storage object: {where}")
-        archive = self._folder / "source"
-        try:
-            self._objects.fetch(source["bucket"], source["object"], generation, archive)
-            _extract(archive, workspace)
-        except (ObjectError, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-            raise Ended("FAILURE", f"failed to fetch source: {error}", "FETCH_SOURCE_FAILED") from error
+        self._say("FETCHSOURCE", f"Fetching storage object: {build_source.place(source)}")
+        hashes = build.get("options", {}).get("sourceProvenanceHash", [])
+        with self._timed("FETCHSOURCE"):
+            provenance = build_source.fetch(self._site.objects, source, hashes, self._folder)
+        self._change(sourceProvenance=provenance)
 
-    def _step(self, build: Mapping[str, Any], index: int) -> None:
-        spec = build["steps"][index]
-        env = [*build.get("options", {}).get("env", []), *spec.get("env", [])]
-        step = Step(self._id, index, spec, env, self._folder)
-        prefix = (
-            ""
-            if len(build["steps"]) == 1
-            else f"Step #{index}" + (f' - "{i}"' if (i := spec.get("id")) else "")
+    def _run_steps(self, build: Mapping[str, Any]) -> None:
+        """Each step starts when those it waits for have ended well; the first failure ends all others."""
+        settings = self._settings
+        secrets = build_secrets.values(
+            self._site.store,
+            build.get("availableSecrets", {}).get("secretManager", []),
+            settings.project,
+            settings.project_number,
         )
-        self._check_stopped()
-        try:
-            plan = self._runner.plan(step)
-            code = self._run(plan, prefix, spec) if isinstance(plan, Command) else self._tell(plan, prefix)
-        except StepError as error:
-            self._tell([f"ERROR: {error}"], prefix)
-            code = 1
-        self._check_stopped()
-        if code and not spec.get("allowFailure") and code not in spec.get("allowExitCodes", []):
-            self._step_status[index] = "FAILURE"
-            detail = f'build step {index} "{step.image}" failed: step exited with non-zero status: {code}'
-            self._say("ERROR", f"ERROR: {detail}")
-            raise Ended("FAILURE", f"Build step failure: {detail}", "USER_BUILD_STEP")
-        self._step_status[index] = "SUCCESS"
-
-    def _run(self, command: Command, prefix: str, spec: Mapping[str, Any]) -> int:
-        """Start the command, log what it prints in order, and give its exit code."""
-        try:
-            group = ProcessGroup(
-                self._store, command.words, env=command.env, folder=command.folder, merged=True
-            )
-        except OSError as error:
-            raise StepError(f"{command.words[0]} did not start: {error.strerror}") from error
-        with self._lock:
-            self._running = (group, command)
-        alarm = self._step_alarm(spec)
-        try:
-            if self._stopped is not None:
-                _stop(group, command)
-            with group.stdout as stream:
-                for raw in stream:
-                    text = raw.rstrip(b"\r\n").decode(errors="replace")
-                    self._tell([COLOUR.sub("", text)], prefix)
-            return group.wait()
-        finally:
-            if alarm is not None:
-                alarm.cancel()
+        waits = dependencies(build["steps"])
+        finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        good: set[int] = set()
+        begun: set[int] = set()
+        while True:
+            for index, needed in enumerate(waits):
+                if index not in begun and needed <= good and self._stopped is None:
+                    begun.add(index)
+                    self._start(self._step(build, index, secrets), _label(build, index), finished)
+            if not self._running:
+                break
+            self._hold.release()
+            index, outcome, self._hold = finished.get()
             with self._lock:
-                self._running = None
-            group.forget()
+                del self._running[index]
+            self._outcomes[index] = outcome
+            if outcome.ended is None:
+                good.add(index)
+            else:
+                self.stop(outcome.ended)
+        self._check_stopped()
 
-    def _step_alarm(self, spec: Mapping[str, Any]) -> threading.Timer | None:
-        if not (timeout := spec.get("timeout")):
-            return None
-        seconds = float(timeout.removesuffix("s"))
-        text = f'build step "{spec["name"]}" timed out after {seconds:g} s'
-        alarm = threading.Timer(seconds, self.stop, ("TIMEOUT", text))
-        alarm.daemon = True
-        alarm.start()
-        return alarm
+    def _step(self, build: Mapping[str, Any], index: int, secrets: Mapping[str, str]) -> Step:
+        options, spec = build.get("options", {}), build["steps"][index]
+        automap = spec.get("automapSubstitutions", options.get("automapSubstitutions", False))
+        mapped = environment(build, self._request().get("builtIns", {})) if automap else []
+        wanted = (*options.get("secretEnv", []), *spec.get("secretEnv", []))
+        step = Step(
+            build=self._id,
+            index=index,
+            spec=spec,
+            env=[*mapped, *options.get("env", []), *spec.get("env", [])],
+            folder=self._folder,
+            secrets={name: secrets[name] for name in wanted},
+            volumes=[*options.get("volumes", []), *spec.get("volumes", [])],
+        )
+        step.make_folders()
+        return step
 
-    def _results(self, build: Mapping[str, Any]) -> Document:
-        """Every image that was promised must exist; what Google pushes is kept on the engine here."""
-        names = build.get("images", [])
-        self._say("PUSH") if names else None
-        found = {name: self._runner.images.digest(name) for name in names}
-        if missing := [name for name, digest in found.items() if not digest]:
-            quoted = ", ".join(f'"{name}"' for name in missing)
-            detail = f"failed to find one or more images after execution of build steps: [{quoted}]"
-            self._say("ERROR", f"ERROR: {detail}")
-            raise Ended("FAILURE", detail, "PUSH_IMAGE_NOT_FOUND")
-        for name, digest in found.items():
-            self._say(f"{name}: digest: {digest} (kept on the local engine)")
-        return {"images": [{"name": name, "digest": digest} for name, digest in found.items()]}
+    def _request(self) -> Document:
+        return self._site.store.get(REQUEST, self._id) or {}
 
-    def _finish(self, ended: Ended | None, results: Document | None = None) -> None:
+    def _start(self, step: Step, label: str, finished: queue.SimpleQueue[Finished]) -> None:
+        """In a thread of its own, with its lines marked by the label where there is one."""
+        run = StepRun(self._site, step, lambda lines: self._tell(lines, label))
+
+        def work() -> None:
+            if label:
+                self._say(f"Starting {label}")
+            outcome = run.run()
+            if label:
+                self._say(f"Finished {label}")
+            finished.put((step.index, outcome, run.hold))
+
+        with self._lock:
+            self._running[step.index] = run
+            if self._stopped is not None:
+                run.stop(self._stopped)
+        threading.Thread(target=work, name=f"build-{self._id}-{step.index}", daemon=True).start()
+
+    def _push(self, build: Mapping[str, Any]) -> Document:
+        names, objects = build.get("images", []), build.get("artifacts", {}).get("objects")
+        if not names and objects is None:
+            return {}
+        self._say("PUSH")
+        results: Document = {}
+        with self._timed("PUSH"):
+            if objects is not None:
+                workspace = self._folder / "workspace"
+                results |= build_results.files(self._site, self._id, objects, workspace, self._say)
+            if names:
+                results["images"] = build_results.images(self._site, names, self._say)
+        self._check_stopped()
+        return results
+
+    def _step_results(self, build: Mapping[str, Any]) -> Document:
+        """Of the steps that ran: the digests of their images, and what they wrote as their output."""
+        steps = build["steps"]
+        digest = self._site.runner.images.digest if self._outcomes else lambda _: ""
+        shown: Document = {
+            "buildStepImages": [
+                digest(step["name"]) if i in self._outcomes else "" for i, step in enumerate(steps)
+            ]
+        }
+        paths = [self._folder / "outputs" / str(index) / "output" for index in range(len(steps))]
+        if found := build_results.outputs(paths):
+            shown["buildStepOutputs"] = found
+        return shown
+
+    def _finish(self, results: Document, ended: Ended | None) -> None:
         """The log is complete before the status says that the build is over."""
         if ended is None:
             self._say("DONE")
-        elif ended.status != "FAILURE":
-            self._say(ended.status, f"ERROR: {ended.detail}")
+        else:
+            word = "ERROR" if ended.status == "FAILURE" else ended.status
+            self._say(word, f"ERROR: {ended.detail.removeprefix('Build step failure: ')}")
         if self._log is not None:
             self._log.close()
             if self._log.failure and ended is None:
                 ended = Ended("FAILURE", f"failed to write the log: {self._log.failure}", "LOGGING_FAILURE")
-        changes: Document = {"status": ended.status if ended else "SUCCESS", "results": results or {}}
+        changes: Document = {"status": ended.status if ended else "SUCCESS", "results": results}
         if ended is not None:
             changes["statusDetail"] = ended.detail
             if ended.kind:
                 changes["failureInfo"] = {"type": ended.kind, "detail": ended.detail}
-        self._change(**changes, finishTime=timestamp(self._clock.now_ns()))
+        if warnings := [o.warning for _, o in sorted(self._outcomes.items()) if o.warning]:
+            changes["warnings"] = [{"text": text, "priority": "WARNING"} for text in warnings]
+        self._change(**changes, steps=self._steps_shown(), timing=self._timing, finishTime=self._site.now())
+
+    def _steps_shown(self) -> list[Document]:
+        """A step's status is told only now (BuildStep.status: "only updated on build completion")."""
+        steps = (self._site.store.get(KIND, self._key) or {}).get("steps", [])
+        none: Document = {"status": "QUEUED"}
+        return [
+            {**step, **(self._outcomes[index].fields() if index in self._outcomes else none)}
+            for index, step in enumerate(steps)
+        ]
 
     def _change(self, **changes: Any) -> Document:
-        with self._store.transaction():
-            build = self._store.get(KIND, self._id) or {}
-            steps = [
-                {**step, "status": self._step_status[index]} if index in self._step_status else step
-                for index, step in enumerate(build["steps"])
-            ]
-            build = {**build, "steps": steps, **changes}
-            self._store.put(KIND, self._id, build)
+        with self._site.store.transaction():
+            build = {**(self._site.store.get(KIND, self._key) or {}), **changes}
+            self._site.store.put(KIND, self._key, build)
         return build
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = self._site.now()
+        try:
+            yield
+        finally:
+            self._timing[phase] = span(began, self._site.now())
 
     def _check_stopped(self) -> None:
         if self._stopped is not None:
             raise self._stopped
 
-    def _tell(self, lines: list[str], prefix: str) -> int:
+    def _tell(self, lines: list[str], prefix: str) -> None:
         if self._log is not None:
             self._log.write(*(f"{prefix}: {line}" if prefix else line for line in lines), task=prefix)
-        return 0
 
     def _say(self, *lines: str) -> None:
         self._tell(list(lines), "")
 
 
-def _stop(group: ProcessGroup, command: Command) -> None:
-    """Stop the command and what it started elsewhere; then all that is left, or its output never ends."""
-    group.terminate()
-    if command.stop:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(command.stop, env=dict(command.env), timeout=STOP_SECONDS, capture_output=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        group.wait(STOP_SECONDS)
-    group.kill()
-
-
-def _extract(archive: Path, workspace: Path) -> None:
-    """A .tgz, .tar or .zip; members that would land outside are refused.
-
-    Tar is asked first: a stored .tgz that ends with a wheel ends as a .zip does.
-    """
-    if tarfile.is_tarfile(archive) or not zipfile.is_zipfile(archive):
-        with tarfile.open(archive) as packed_tar:
-            packed_tar.extractall(workspace, filter="data")
-    else:
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(workspace)
-    archive.unlink()
+def _label(build: Mapping[str, Any], index: int) -> str:
+    """What marks a step's lines in the log, as Cloud Build does where a build has several steps."""
+    if len(build["steps"]) == 1:
+        return ""
+    name = build["steps"][index].get("id")
+    return f"Step #{index}" + (f' - "{name}"' if name else "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from headway_emulator.engine.clock import Clock, nano_timestamp
 from headway_emulator.engine.objects import ObjectError, Objects
@@ -10,13 +12,26 @@ from headway_emulator.engine.store import LogEntry, Store
 
 KIND = "build"
 REFRESH_SECONDS = 1.0
+WITHOUT_ENTRIES = ("GCS_ONLY", "NONE")
+"""BuildOptions.LoggingMode: these keep nothing in Cloud Logging."""
 
 
 class BuildLog:
-    """Written by the build's thread; a second thread keeps the object fresh until `close`."""
+    """Written by the threads of a build and its steps; another keeps the object fresh until `close`."""
 
-    def __init__(self, store: Store, clock: Clock, objects: Objects, build: str, folder: str) -> None:
-        """`folder` is gs://BUCKET[/PREFIX], or empty where the build keeps no log object."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        objects: Objects,
+        build: str,
+        folder: str,
+        options: Mapping[str, Any],
+    ) -> None:
+        """`folder` is gs://BUCKET[/PREFIX], or empty where the build keeps no log object.
+
+        `options` are the BuildOptions: whether entries are kept, and whether the object grows or comes whole.
+        """
         self._store = store
         self._clock = clock
         self._objects = objects
@@ -24,6 +39,8 @@ class BuildLog:
         bucket, _, prefix = folder.removeprefix("gs://").strip("/").partition("/")
         self._bucket = bucket
         self._object = f"{prefix}/log-{build}.txt" if prefix else f"log-{build}.txt"
+        self._keeps_entries = options.get("logging") not in WITHOUT_ENTRIES
+        self._streams = options.get("logStreamingOption") != "STREAM_OFF"
         self._text: list[str] = []
         self._written = 0
         self._lock = threading.Lock()
@@ -38,6 +55,8 @@ class BuildLog:
         now = nano_timestamp(self._clock.now_ns())
         with self._lock:
             self._text += lines
+        if not self._keeps_entries:
+            return
         self._store.add_logs(
             LogEntry(KIND, self._build, task, now, "INFO", {"message": line}) for line in lines
         )
@@ -49,7 +68,8 @@ class BuildLog:
 
     def _refresh(self) -> None:
         while not self._closing.wait(REFRESH_SECONDS):
-            self._flush()
+            if self._streams:
+                self._flush()
         self._flush()
 
     def _flush(self) -> None:

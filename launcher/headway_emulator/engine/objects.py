@@ -1,8 +1,10 @@
-"""The few objects that the platform itself reads and writes: a build's source and its log."""
+"""The few objects that the platform itself reads and writes: a build's source, its log, its artifacts."""
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import httpx
@@ -24,8 +26,8 @@ class Objects:
     def close(self) -> None:
         self._http.close()
 
-    def fetch(self, bucket: str, name: str, generation: str, target: Path) -> None:
-        """Save an object to a file without holding it in memory."""
+    def fetch(self, bucket: str, name: str, generation: str, target: Path) -> str:
+        """Save an object to a file without holding it in memory; gives its generation where it is told."""
         where = f"gs://{bucket}/{name}"
         params = {"alt": "media", **({"generation": generation} if generation else {})}
         url = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
@@ -35,21 +37,34 @@ class Objects:
                     raise ObjectError(f"could not read {where}: HTTP {response.status_code}")
                 for chunk in response.iter_bytes():
                     file.write(chunk)
+                return str(response.headers.get("x-goog-generation", generation))
         except httpx.HTTPError as error:
             raise ObjectError(f"could not read {where}: {error}") from error
 
     def write_text(self, bucket: str, name: str, text: str) -> None:
         """Create or replace a text object."""
+        self._write(bucket, name, text.encode(), "text/plain; charset=utf-8")
+
+    def upload(self, bucket: str, name: str, path: Path) -> str:
+        """Create or replace an object with a file's bytes; gives its generation."""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        with path.open("rb") as file:
+            return self._write(bucket, name, file, kind)
+
+    def _write(self, bucket: str, name: str, content: bytes | IO[bytes], kind: str) -> str:
         params = {"uploadType": "media", "name": name}
-        headers = {"content-type": "text/plain; charset=utf-8"}
         try:
             response = self._http.post(
-                f"/upload/storage/v1/b/{bucket}/o", params=params, headers=headers, content=text.encode()
+                f"/upload/storage/v1/b/{bucket}/o",
+                params=params,
+                headers={"content-type": kind},
+                content=content,
             )
         except httpx.HTTPError as error:
             raise ObjectError(f"could not write gs://{bucket}/{name}: {error}") from error
         if response.status_code != 200:
             raise ObjectError(f"could not write gs://{bucket}/{name}: HTTP {response.status_code}")
+        return str(response.json().get("generation", ""))
 
     def make_bucket(self, bucket: str) -> None:
         """Nothing where it exists."""

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from headway_emulator.engine import substitutions
-from headway_emulator.engine.build_steps import Command, EngineSteps, NotedSteps, Step, StepError
+from headway_emulator.engine.build_processes import NotedSteps
+from headway_emulator.engine.build_steps import Command, EngineSteps, Step, StepError
 from headway_emulator.engine.builds import Builds
 from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.faults import Faults
 from headway_emulator.engine.images import NotedImages
 from headway_emulator.engine.objects import ObjectError
 from headway_emulator.engine.store import Store
@@ -53,7 +55,7 @@ class TestSubstitutions:
 
     @pytest.mark.parametrize("name", ["lower", "TAG", "_lower", "_A-B"])
     def test_a_users_name_begins_with_an_underscore(self, name: str) -> None:
-        with pytest.raises(ApiError, match="must begin with"):
+        with pytest.raises(ApiError, match="does not respect format"):
             filled(substitutions={name: "x"})
 
 
@@ -132,7 +134,10 @@ class TestSteps:
 class Shell:
     """Runs a step's script by the shell of this machine."""
 
-    images: Any = None
+    def __init__(self, store: Store) -> None:
+        self.images = NotedImages(store)
+
+    def fetch(self, step: Step) -> Command | None: ...
 
     def plan(self, step: Step) -> Command:
         return Command(["/bin/sh", "-c", step.spec["script"]], {}, step.workspace)
@@ -152,8 +157,9 @@ class NoStorage:
 class TestLives:
     @pytest.fixture
     def builds(self, tmp_path: Path) -> Iterator[Builds]:
-        store, objects, runner = Store(tmp_path / "s.sqlite3"), NoStorage(), Shell()
-        made = Builds(settings(tmp_path), store, SystemClock(), objects, runner)  # type: ignore[arg-type]
+        store, clock = Store(tmp_path / "s.sqlite3"), SystemClock()
+        objects, runner, faults = NoStorage(), Shell(store), Faults(store, clock)
+        made = Builds(settings(tmp_path), store, clock, objects, runner, faults)  # type: ignore[arg-type]
         yield made
         made.close()
         store.close()
@@ -162,7 +168,7 @@ class TestLives:
         steps = [{"name": "sh", "script": "sleep 60 &"}]
         made = builds.create("global", {"steps": steps, "timeout": "0.5s", "options": {"logging": "NONE"}})
         deadline = time.monotonic() + 10
-        while (status := builds.get(made["id"])["status"]) != "TIMEOUT" and time.monotonic() < deadline:
+        while (status := builds.get("global", made["id"])["status"]) != "TIMEOUT" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert status == "TIMEOUT"
 
