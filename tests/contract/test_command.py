@@ -1,4 +1,4 @@
-"""The command `headway-emulator` itself: what it says and how it ends where it cannot start."""
+"""The command `headway-emulator` with flags alone: what it says and how it ends where it cannot start."""
 
 from __future__ import annotations
 
