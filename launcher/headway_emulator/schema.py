@@ -22,7 +22,18 @@ from headway_emulator.errors import ApiError, bad_request
 
 PREFIXES = {"aiplatform": "GoogleCloudAiplatformV1"}
 """What the schema names of a service begin with; v1beta1 ends in "beta1" instead."""
-DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
+PACKAGES: Mapping[str, str] = {
+    "aiplatform": "google.cloud.aiplatform",
+    "artifactregistry": "google.devtools.artifactregistry",
+    "cloudbuild": "google.devtools.cloudbuild",
+    "cloudscheduler": "google.cloud.scheduler",
+    "logging": "google.logging",
+    "monitoring": "google.monitoring",
+    "secretmanager": "google.cloud.secretmanager",
+}
+"""The protobuf package, without its version, in which a service's message types have their names."""
+DURATION = re.compile(r"-?\d{1,12}(\.\d{1,9})?s")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 INTEGERS = {"int32", "uint32", "int64", "uint64"}
 
 
@@ -70,10 +81,12 @@ def parse(service: str, version: str, schema: str, body: Any, root: str) -> dict
     prefix = PREFIXES.get(service, "")
     if prefix and version == "v1beta1":
         prefix = prefix.removesuffix("V1") + "V1beta1"
-    if not isinstance(body, dict):
-        raise bad_request([("", "Invalid JSON payload received. Expected an object.")])
-    reader = _Reader(discovery(service, version)["schemas"], prefix)
-    parsed = reader.message(prefix + schema, body, root)
+    if not isinstance(body, dict | None):
+        text = 'Invalid JSON payload received. Unknown name "": Root element must be a message.'
+        raise bad_request([("", text)])
+    package = f"{PACKAGES.get(service, f'google.{service}')}.{version}"
+    reader = _Reader(discovery(service, version)["schemas"], prefix, package)
+    parsed = reader.message(prefix + schema, body or {}, root)
     if reader.violations:
         raise bad_request(reader.violations)
     return parsed
@@ -92,6 +105,7 @@ def camel(name: str) -> str:
 class _Reader:
     schemas: Mapping[str, Any]
     prefix: str
+    package: str
     violations: list[tuple[str, str]] = field(default_factory=list)
 
     def message(self, schema: str, body: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -100,7 +114,9 @@ class _Reader:
         for given, value in body.items():
             name = given if given in properties else camel(given)
             if name not in properties:
-                self._unknown(given, place)
+                self._unknown(given, place, "Cannot find field.")
+            elif isinstance(value, list) and properties[name].get("type") not in ("array", "any"):
+                self._list(given, properties[name], place)
             elif not _output_only(properties[name]) and value is not None:
                 at = f"{place}.{snake(name)}" if place else snake(name)
                 result = self._value(properties[name], value, at, f"{self._short(schema)}.{name}")
@@ -114,13 +130,17 @@ class _Reader:
     def _value(self, kind: Mapping[str, Any], value: Any, at: str, owner: str) -> Any:
         if "$ref" in kind:
             if not isinstance(value, dict):
-                return self._wrong(at, f"type.googleapis.com/{self._short(kind['$ref'])}", value)
+                return self._wrong(
+                    at, f"type.googleapis.com/{self.package}.{self._short(kind['$ref'])}", value
+                )
             return self.message(kind["$ref"], value, at)
         if kind["type"] == "array":
             items = value if isinstance(value, list) else [value]
             return [self._value(kind["items"], item, f"{at}[{i}]", owner) for i, item in enumerate(items)]
         if kind["type"] == "object":
             return self._map(kind, value, at, owner)
+        if isinstance(value, dict) and kind["type"] != "any":
+            return self._object_on_scalar(at)
         if "enum" in kind:
             return self._enum(kind["enum"], value, at, owner)
         return self._scalar(kind, value, at)
@@ -175,19 +195,48 @@ class _Reader:
     def _text(self, value: Any, at: str, form: str) -> Any:
         if not isinstance(value, str):
             return self._wrong(at, "TYPE_STRING", value)
-        if form == "google-duration" and not DURATION.fullmatch(value):
-            return self._wrong(at, "type.googleapis.com/google.protobuf.Duration", value)
+        if (unfit := _misformed(form, value)) is not None:
+            kind, reason = unfit
+            field = camel(at.rsplit(".", 1)[-1])
+            return self._say(at, f"type.googleapis.com/google.protobuf.{kind}", f"Field '{field}', {reason}")
         if form == "byte" and not _base64(value):
             return self._wrong(at, "TYPE_BYTES", value)
         return value
 
-    def _unknown(self, name: str, place: str) -> None:
+    def _unknown(self, name: str, place: str, reason: str) -> None:
         where = f" at '{place}'" if place else ""
-        text = f'Invalid JSON payload received. Unknown name "{name}"{where}: Cannot find field.'
+        text = f'Invalid JSON payload received. Unknown name "{name}"{where}: {reason}'
         self.violations.append((place, text))
 
+    def _list(self, name: str, kind: Mapping[str, Any], place: str) -> None:
+        """A list where one value is due; a map is told apart, a Struct is not."""
+        if kind.get("additionalProperties", {"type": "any"}).get("type") == "any":
+            self._unknown(name, place, "Proto field is not repeating, cannot start list.")
+        else:
+            self._say(place, "Map", f"Cannot bind a list to map for field '{name}'.")
+
+    def _object_on_scalar(self, at: str) -> None:
+        """Told of the message around the field, with the field's name where the type would be."""
+        place, _, name = at.rpartition(".")
+        self._say(place, name, "Starting an object on a scalar field")
+
     def _wrong(self, at: str, kind: str, value: Any) -> None:
-        self.violations.append((at, f"Invalid value at '{at}' ({kind}), {json.dumps(value)}"))
+        self._say(at, kind, json.dumps(value))
+
+    def _say(self, at: str, kind: str, reason: str) -> None:
+        where = f" at '{at}'" if at else ""
+        self.violations.append((at, f"Invalid value{where} ({kind}), {reason}"))
+
+
+def _misformed(form: str, value: str) -> tuple[str, str] | None:
+    """The message type and protobuf's words for what is wrong with a duration or a time."""
+    if form == "google-duration" and not DURATION.fullmatch(value):
+        if not value.endswith("s"):
+            return "Duration", "Illegal duration format; duration must end with 's'"
+        return "Duration", "Invalid duration format, failed to parse seconds"
+    if form == "google-datetime" and not TIMESTAMP.fullmatch(value):
+        return "Timestamp", f"Invalid time format: {value}"
+    return None
 
 
 def _output_only(kind: Mapping[str, Any]) -> bool:

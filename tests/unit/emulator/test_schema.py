@@ -35,9 +35,51 @@ def test_every_violation_is_named_with_its_place() -> None:
     ]
 
 
-@pytest.mark.parametrize("body", [None, [], "text", 7])
+@pytest.mark.parametrize("body", [[], "text", 7, True])
 def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
-    assert refused(body) == ["Invalid JSON payload received. Expected an object."]
+    text = 'Invalid JSON payload received. Unknown name "": Root element must be a message.'
+    assert refused(body) == [text]
+
+
+def test_no_body_is_a_message_with_nothing_in_it() -> None:
+    assert job(None) == {}
+
+
+def test_a_list_where_one_value_is_due_is_an_unknown_name() -> None:
+    """protobuf's words: proto_writer.cc."""
+    assert refused({"displayName": ["a"], "jobSpec": []}) == [
+        "Invalid JSON payload received. Unknown name \"displayName\" at 'custom_job': "
+        "Proto field is not repeating, cannot start list.",
+        "Invalid JSON payload received. Unknown name \"jobSpec\" at 'custom_job': "
+        "Proto field is not repeating, cannot start list.",
+    ]
+
+
+def test_an_object_where_a_scalar_is_due_is_told_of_the_message_around_it() -> None:
+    assert refused({"jobSpec": {"scheduling": {"timeout": {"seconds": 5}}}}) == [
+        "Invalid value at 'custom_job.job_spec.scheduling' (timeout), Starting an object on a scalar field"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("2h", "Illegal duration format; duration must end with 's'"),
+        ("soon", "Illegal duration format; duration must end with 's'"),
+        ("minutes", "Invalid duration format, failed to parse seconds"),
+    ],
+)
+def test_a_duration_is_seconds_with_an_s(value: str, reason: str) -> None:
+    where = "custom_job.job_spec.scheduling.timeout"
+    kind = "type.googleapis.com/google.protobuf.Duration"
+    assert refused({"jobSpec": {"scheduling": {"timeout": value}}}) == [
+        f"Invalid value at '{where}' ({kind}), Field 'timeout', {reason}"
+    ]
+
+
+def test_a_message_type_is_named_in_full() -> None:
+    kind = "type.googleapis.com/google.cloud.aiplatform.v1.CustomJobSpec"
+    assert refused({"jobSpec": "x"}) == [f"Invalid value at 'custom_job.job_spec' ({kind}), \"x\""]
 
 
 def test_a_message_where_a_list_of_them_is_due_is_a_list_of_one() -> None:
@@ -52,7 +94,7 @@ def test_integers_may_be_written_in_three_ways(value: Any) -> None:
     assert parsed == {"diskSpec": {"bootDiskSizeGb": 1}, "replicaCount": "1"}
 
 
-@pytest.mark.parametrize("value", [1.5, "a", True, 1 << 31, -(1 << 31) - 1, float("inf"), {}, []])
+@pytest.mark.parametrize("value", [1.5, "a", True, 1 << 31, -(1 << 31) - 1, float("inf")])
 def test_what_is_no_32_bit_integer_is_refused(value: Any) -> None:
     body = {"jobSpec": {"workerPoolSpecs": [{"diskSpec": {"bootDiskSizeGb": value}}]}}
     assert "(TYPE_INT32)" in refused(body)[0]
@@ -64,7 +106,8 @@ def test_null_is_the_same_as_absent() -> None:
 
 def test_the_values_of_a_map_are_checked() -> None:
     assert refused({"labels": {"a": 1}}) == ["Invalid value at 'custom_job.labels[\"a\"]' (TYPE_STRING), 1"]
-    assert refused({"labels": []}) == ["Invalid value at 'custom_job.labels' (TYPE_MESSAGE), []"]
+    text = "Invalid value at 'custom_job' (Map), Cannot bind a list to map for field 'labels'."
+    assert refused({"labels": []}) == [text]
 
 
 def test_output_only_fields_are_dropped() -> None:
