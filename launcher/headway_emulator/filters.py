@@ -1,7 +1,7 @@
 """The filter language that list methods share: comparisons joined by AND, OR, NOT and parentheses.
 
-A subset of AIP-160 and of Cloud Logging's query language, in both of which OR binds tighter than AND.
-Functions, regular expressions and bare words are refused, never ignored.
+A subset of AIP-160, in which OR binds tighter than AND. Functions, regular expressions and bare words are
+refused, never ignored. Cloud Logging's larger language (log_filters.py) is read by the same reader.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ from typing import Any, Protocol
 from headway_emulator.errors import ApiError, invalid
 from headway_emulator.schema import camel
 
+SPACE = re.compile(r"(?:\s+|--[^\n]*)*")
+"""Also a comment, which goes on to the end of its line."""
 TOKEN = re.compile(
-    r"""\s*(?:(?P<open>\()|(?P<close>\))|(?P<op><=|>=|!=|=~|!~|=|<|>|:)"""
-    r"""|"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>[^\s()=<>!:"]+))"""
+    r"""(?P<open>\()|(?P<close>\))|(?P<op><=|>=|!=|=~|!~|=|<|>|:)|"(?P<quoted>(?:[^"\\]|\\.)*)\""""
+    r"""|(?P<word>[^\s()=<>!:"]+(?:(?<=\.)"(?:[^"\\]|\\.)*"[^\s()=<>!:"]*)*)""",
+    re.DOTALL,
 )
+VALUE = re.compile(r"""(?P<word>[^\s()"=<>!~:][^\s()"]*)""")
+"""A bare word after an operator, in which colons and the like have no meaning."""
+PART = re.compile(r'"((?:[^"\\]|\\.)*)"|([^."]+)')
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": lambda have, want: have == want,
     "!=": lambda have, want: have != want,
@@ -28,6 +34,7 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 """google.logging.type.LogSeverity, lowest first."""
+MISSING = object()
 
 
 class Condition(Protocol):
@@ -50,8 +57,6 @@ class Comparison:
             return have is not None and (self.value == "*" or self.value.lower() in str(have).lower())
         if have is None:
             return self.operator == "!="
-        if self.field == "severity":
-            return OPERATORS[self.operator](_rank(str(have)), _rank(self.value))
         return OPERATORS[self.operator](_text(have), self.value)
 
 
@@ -87,95 +92,139 @@ class Not:
 
 def parse(text: str) -> list[Condition]:
     """All of these must hold; ApiError where the text is no filter or asks for more than the subset."""
-    reader = _Reader(text)
-    if not reader.tokens:
-        return []
-    conditions = reader.conjunction()
-    if reader.tokens:
-        raise reader.wrong()
-    return conditions
+    return Reader(text).conditions()
+
+
+def parts(path: str) -> list[str]:
+    """The names in a dotted path; a quoted one may have dots of its own."""
+    return [unescaped(quoted) if quoted else plain for quoted, plain in PART.findall(path)]
 
 
 def lookup(document: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path whose parts may be snake_case; None where there is none."""
+    have = find(document, parts(path))
+    return None if have is MISSING else have
+
+
+def find(document: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The value below these names, or MISSING; the keys of a map may have dots that were not quoted."""
     here: Any = document
-    for part in path.split("."):
+    for index, name in enumerate(names):
         if not isinstance(here, Mapping):
-            return None
-        here = here[part] if part in here else here.get(camel(part))
+            return MISSING
+        if name in here:
+            here = here[name]
+        elif (other := camel(name)) in here:
+            here = here[other]
+        else:
+            return here.get(".".join(names[index:]), MISSING)
     return here
 
 
-class _Reader:
+def unescaped(quoted: str) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted)
+
+
+class Reader:
     """Recursive descent: a conjunction of disjunctions of terms."""
+
+    kind = "Invalid filter"
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self.tokens = _tokens(text)
+        self.tokens = self._tokens()
+
+    def conditions(self) -> list[Condition]:
+        """All that must hold; ApiError where something is left over."""
+        if not self.tokens:
+            return []
+        try:
+            found = self.conjunction()
+        except RecursionError as error:
+            raise invalid(f"{self.kind}: it is nested too deep.") from error
+        if self.tokens:
+            raise self.wrong()
+        return found
 
     def conjunction(self) -> list[Condition]:
-        parts = [self._disjunction()]
+        found = [self._disjunction()]
         while self.tokens and self.tokens[0][0] != "close":
-            self._take("word", "AND")
-            parts.append(self._disjunction())
-        return parts
+            self.take("word", "AND")
+            found.append(self._disjunction())
+        return found
 
     def _disjunction(self) -> Condition:
-        parts = [self._term()]
-        while self._take("word", "OR"):
-            parts.append(self._term())
-        return parts[0] if len(parts) == 1 else Either(parts)
+        found = [self._term()]
+        while self.take("word", "OR"):
+            found.append(self._term())
+        return found[0] if len(found) == 1 else Either(found)
 
     def _term(self) -> Condition:
-        if self._take("word", "NOT"):
+        if self.take("word", "NOT"):
             return Not(self._term())
-        if self._take("open", "("):
+        if self.tokens and self.tokens[0][0] == "word" and self.tokens[0][1].startswith("-"):
+            rest = self.tokens.pop(0)[1][1:]
+            if rest:
+                self.tokens.insert(0, ("word", rest))
+            return Not(self._term())
+        if self.take("open", "("):
             inner = Both(self.conjunction())
-            if not self._take("close", ")"):
-                raise self.wrong()
+            self.require("close", ")")
             return inner
-        kinds = [kind for kind, _ in self.tokens[:3]]
-        if len(kinds) < 3 or kinds[0] != "word" or kinds[1] != "op" or kinds[2] not in ("word", "quoted"):
-            raise self.wrong()
-        (_, name), (_, operator), (_, value) = self.tokens[:3]
-        del self.tokens[:3]
-        return _comparison(name, operator, value)
+        kinds = [kind for kind, _ in self.tokens[:2]]
+        if kinds == ["word", "op"]:
+            (_, name), (_, operator) = self.tokens[:2]
+            del self.tokens[:2]
+            return self.comparison(name, operator)
+        return self.alone()
 
-    def _take(self, kind: str, value: str) -> bool:
+    def comparison(self, name: str, operator: str) -> Condition:
+        """What follows FIELD OPERATOR."""
+        if operator in ("=~", "!~"):
+            raise ApiError("UNIMPLEMENTED", f"The emulator does not implement {operator} in filters.")
+        return Comparison(name, operator, self.value())
+
+    def alone(self) -> Condition:
+        """A term that is no comparison."""
+        raise self.wrong()
+
+    def value(self) -> str:
+        """One value, bare or quoted."""
+        if not self.tokens or self.tokens[0][0] not in ("word", "quoted"):
+            raise self.wrong()
+        return self.tokens.pop(0)[1]
+
+    def take(self, kind: str, value: str) -> bool:
         if self.tokens and self.tokens[0] == (kind, value):
             del self.tokens[0]
             return True
         return False
 
+    def require(self, kind: str, value: str) -> None:
+        if not self.take(kind, value):
+            raise self.wrong()
+
     def wrong(self) -> ApiError:
         at = f"at {self.tokens[0][1]!r}" if self.tokens else "at its end"
-        return invalid(f"Invalid filter: expected FIELD OPERATOR VALUE {at}: {self._text}")
+        return invalid(f"{self.kind}: expected FIELD OPERATOR VALUE {at}: {self._text}")
+
+    def _tokens(self) -> list[tuple[str, str]]:
+        tokens: list[tuple[str, str]] = []
+        position = _after_space(self._text, 0)
+        while position < len(self._text):
+            found = VALUE.match(self._text, position) if tokens and tokens[-1][0] == "op" else None
+            found = found or TOKEN.match(self._text, position)
+            if found is None or found.lastgroup is None:
+                raise invalid(f"{self.kind}: cannot read {self._text[position:]!r} in: {self._text}")
+            kind, value = found.lastgroup, found[found.lastgroup]
+            tokens.append((kind, unescaped(value) if kind == "quoted" else value))
+            position = _after_space(self._text, found.end())
+        return tokens
 
 
-def _comparison(name: str, operator: str, value: str) -> Comparison:
-    if operator in ("=~", "!~"):
-        raise ApiError("UNIMPLEMENTED", f"The emulator does not implement {operator} in filters.")
-    if name == "severity" and operator != ":" and value.upper() not in SEVERITIES:
-        raise invalid(f"Invalid filter: unknown severity {value}.")
-    return Comparison(name, operator, value)
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
-    position = 0
-    text = text.rstrip()
-    while position < len(text):
-        found = TOKEN.match(text, position)
-        if found is None or found.lastgroup is None:
-            raise invalid(f"Invalid filter: cannot read {text[position:]!r} in: {text}")
-        kind, value = found.lastgroup, found[found.lastgroup]
-        tokens.append((kind, re.sub(r"\\(.)", r"\1", value) if kind == "quoted" else value))
-        position = found.end()
-    return tokens
-
-
-def _rank(severity: str) -> int:
-    return SEVERITIES.index(severity.upper())
+def _after_space(text: str, position: int) -> int:
+    found = SPACE.match(text, position)
+    return found.end() if found else position
 
 
 def _text(value: Any) -> str:

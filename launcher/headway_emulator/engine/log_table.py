@@ -199,9 +199,9 @@ class LogTable:
 def _bounds(query: LogQuery) -> tuple[list[str], list[Any]]:
     wanted = [
         ("owner = ?", query.owner),
-        ("kind = ?", query.kind),
-        ("task = ?", query.task),
-        ("log = ?", query.log),
+        ("kind = ? COLLATE NOCASE", query.kind),
+        ("task = ? COLLATE NOCASE", query.task),
+        ("log = ? COLLATE NOCASE", query.log),
         ("timestamp >= ?", query.since),
         ("timestamp <= ?", query.until),
     ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from headway_emulator import log_filters
 from headway_emulator.errors import ApiError
 from headway_emulator.filters import parse
 
@@ -76,8 +79,144 @@ def test_regular_expressions_are_refused_by_name() -> None:
     assert caught.value.http_status == 501
 
 
-def test_severities_compare_by_rank() -> None:
-    assert parse("severity>=WARNING")[0].holds({"severity": "ERROR"})
-    assert not parse("severity>=WARNING")[0].holds({"severity": "INFO"})
-    with pytest.raises(ApiError, match="unknown severity"):
-        parse("severity>=LOUD")
+def test_a_term_with_a_minus_is_negated_and_a_quoted_name_keeps_its_dots() -> None:
+    assert not holds('-state="JOB_STATE_RUNNING"')
+    assert parse('labels."a.b/c"="x"')[0].holds({"labels": {"a.b/c": "x"}})
+
+
+ENTRY = {
+    "logName": "projects/p/logs/app%2Fmain",
+    "timestamp": "2026-11-22T03:00:00.500000000Z",
+    "severity": "ERROR",
+    "insertId": "b2",
+    "resource": {"type": "ml_job", "labels": {"job_id": "12", "task_name": "workerpool0-0"}},
+    "labels": {"compute.googleapis.com/resource_name": "host-1", "team": "Vision"},
+    "jsonPayload": {
+        "message": "The Cat in the hat, 10.0.0.7",
+        "loss": 0.25,
+        "step": 10,
+        "text": "9",
+        "ok": True,
+        "none": None,
+        "tags": ["a", "b"],
+        "deep": {"special-field": {"x": "y"}},
+    },
+    "httpRequest": {"status": 503, "requestSize": "1000"},
+}
+
+
+def kept(text: str) -> bool:
+    return all(condition.holds(ENTRY) for condition in log_filters.parse(text))
+
+
+class TestLogQueries:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'resource.type="ml_job" AND resource.labels.job_id="12"',
+            'resource.type = ml_job\nseverity >= "WARNING"',
+            "resource.type=ML_JOB -- the case of text does not matter\n severity=error",
+            "severity>=400 severity<ALERT",
+            'timestamp>="2026-11-22T03:00:00.5Z" timestamp<"2026-11-22T04:00:01+01:00"',
+            'insertId>"b1"',
+            'labels.team="vision"',
+            'labels."compute.googleapis.com/resource_name"="host-1"',
+            'labels.compute.googleapis.com/resource_name:"host"',
+            "labels:team",
+            "jsonPayload.step>9",
+            "jsonPayload.text>10",
+            "jsonPayload.loss<=0.25",
+            "jsonPayload.ok=TRUE",
+            "jsonPayload.none=NULL_VALUE",
+            "jsonPayload.none:*",
+            "jsonPayload.tags=b",
+            "jsonPayload.tags:(a AND b)",
+            'jsonPayload.deep."special-field".x:Y',
+            "jsonPayload:hat",
+            'jsonPayload.message=~"^The C.t"',
+            'jsonPayload.message!~"dog"',
+            'severity=("INFO" OR "ERROR")',
+            "cat",
+            '"the cat in the HAT"',
+            "-dog",
+            'NOT "dog" AND (dog OR cat)',
+            "workerpool0-0",
+            "NOT jsonPayload.absent=1",
+            "httpRequest.status>=500",
+            "httpRequest.requestSize>9",
+            "operation.id!=x",
+            'trace=""',
+            'log_id("app/main")',
+            'logName="projects/p/logs/app%2Fmain"',
+            'SEARCH("hat cat")',
+            'SEARCH(jsonPayload.message, "`the cat` hat")',
+            'ip_in_net(jsonPayload.message, "10.0.0.0/8") OR severity=ERROR',
+        ],
+    )
+    def test_a_true_query_keeps_the_entry(self, text: str) -> None:
+        assert kept(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "severity>ERROR",
+            "jsonPayload.absent=1",
+            "jsonPayload.absent!=1",
+            "labels.absent!=x",
+            "jsonPayload.absent:*",
+            "httpRequest.referer:*",
+            "jsonPayload.step>ten",
+            'jsonPayload.message=~"^the"',
+            "jsonPayload.message=cat",
+            "dog",
+            'SEARCH("ha")',
+            'SEARCH("`hat cat`")',
+            'log_id("main")',
+            "cat AND dog OR mouse",
+        ],
+    )
+    def test_a_false_query_drops_it(self, text: str) -> None:
+        assert not kept(text)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("severity=", "at its end"),
+            ("AND cat", "at 'AND'"),
+            ("(cat", "at its end"),
+            ("severity>=LOUD", "unknown severity LOUD"),
+            ("thud=1", 'unrecognized field "thud"'),
+            ("operation.thud=1", 'unrecognized field "operation.thud"'),
+            ("textPayload.thud=1", 'unrecognized field "textPayload.thud"'),
+            ('timestamp>"yesterday"', "no RFC 3339 time"),
+            ('textPayload=~"("', "no regular expression"),
+            ('textPayload=~"(a)\\\\1"', "which RE2 does not do"),
+            ('textPayload=~"(?=a)"', "which RE2 does not do"),
+            ('shout("a")', 'no function "shout"'),
+            ('log_id("a", "b")', "has 2 arguments"),
+            ('ip_in_net(jsonPayload.ip, "10/99")', "no subnet"),
+            ("x" * 20_001, "at most 20000"),
+            ("(" * 9_000, "nested too deep"),
+        ],
+    )
+    def test_what_is_no_query_is_refused_with_its_place(self, text: str, said: str) -> None:
+        with pytest.raises(ApiError, match="Unparseable filter") as caught:
+            log_filters.parse(text)
+        assert said in caught.value.message
+        assert caught.value.status == "INVALID_ARGUMENT"
+
+    @pytest.mark.parametrize("text", ["sample(insertId, 0.5)", 'textPayload=~"(a+)+$"'])
+    def test_what_the_emulator_does_not_do_is_refused_by_name(self, text: str) -> None:
+        with pytest.raises(ApiError) as caught:
+            log_filters.parse(text)
+        assert caught.value.http_status == 501
+
+    @given(st.text(alphabet='abAND OR"()-=:<>~.\\,', max_size=30))
+    def test_any_text_is_a_query_or_a_bad_request(self, text: str) -> None:
+        try:
+            conditions = log_filters.parse(text)
+        except ApiError as error:
+            said = error.status
+        else:
+            said = "held" if all([condition.holds(ENTRY) for condition in conditions]) else "dropped"
+        assert said in ("held", "dropped", "INVALID_ARGUMENT", "UNIMPLEMENTED")
