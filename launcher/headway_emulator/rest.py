@@ -28,6 +28,8 @@ class Call:
     url: str
     """The request's path, for messages."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    every: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The query again, with all values of a parameter that is given more than once."""
 
     @property
     def version(self) -> str:
@@ -92,6 +94,7 @@ class _Endpoint:
                 body=await front.body(request),
                 url=request.url.path,
                 headers=dict(request.headers),
+                every={name: request.query_params.getlist(name) for name in request.query_params},
             )
             result = await run_in_threadpool(self._result, call, here is not None and here.checks_replies)
         except ApiError as error:

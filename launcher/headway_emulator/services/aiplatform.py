@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from headway_emulator.rest import Rule, Service
-from headway_emulator.services import vertex, vertex_models, vertex_operations
+from headway_emulator.services import (
+    vertex,
+    vertex_models,
+    vertex_operations,
+    vertex_pipelines,
+    vertex_tensorboards,
+)
 from headway_emulator.world import World
 
 
@@ -11,7 +17,10 @@ def service(world: World) -> Service:
     """The jobs first: their paths are asked for most."""
     jobs = vertex.service(world)
     rules: list[Rule] = [*jobs.rules]
-    for module in (vertex_models, vertex_operations):
+    for module in (vertex_models, vertex_tensorboards, vertex_pipelines, vertex_operations):
         rules += module.rules(world)
-    fidelity = f"{jobs.fidelity}; the model registry is kept, with its versions, aliases and artifact copies"
+    fidelity = (
+        f"{jobs.fidelity}; models with versions, aliases and artifact copies; TensorBoards with what is "
+        "written to them; pipelines, schedules, metadata stores and endpoints are none, and cannot be made"
+    )
     return Service(jobs.name, fidelity, rules)

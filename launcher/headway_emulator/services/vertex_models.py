@@ -63,7 +63,7 @@ class Models:
         self._artifacts = Artifacts(world.settings.storage_url if world.settings else "")
 
     def upload(self, call: Call) -> Any:
-        """A new model, or a new version of parent_model, which takes the default alias where it asks for it."""
+        """A new model, or a new version of parent_model, which is the default where it asks for that."""
         parent, version = self._parent(call), version_of(call)
         body = schema.parse("aiplatform", version, "UploadModelRequest", call.body, "")
         check_upload(body)
