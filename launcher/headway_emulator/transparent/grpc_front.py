@@ -20,12 +20,11 @@ import grpc
 from google.rpc import code_pb2
 
 from headway_emulator import hosts
-from headway_emulator.transparent import tail
 from headway_emulator.transparent.backend import Backend
 from headway_emulator.transparent.methods import Unknown, find
 from headway_emulator.transparent.transcoding import Failed, failed, from_rest, to_rest
 
-MOST_SECONDS = 600.0
+MOST_SECONDS = 3600.0
 """For a call whose client sets no deadline."""
 MESSAGE_BYTES = 64 << 20
 STOP_SECONDS = 1.0
@@ -47,31 +46,35 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         headers = _headers(handler_call_details.invocation_metadata)
 
         async def answer(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            left = context.time_remaining()
             try:
-                if name == tail.NAME:
-                    async for page in tail.follow(self._backend, headers, requests):
-                        yield page
-                else:
-                    yield await self._call(name, requests, headers, context)
+                async for reply in self._replies(
+                    name, requests, headers, MOST_SECONDS if left is None else left
+                ):
+                    yield reply
             except Failed as error:
                 await _abort(context, error)
 
         return grpc.stream_stream_rpc_method_handler(answer)
 
-    async def _call(
-        self, name: str, requests: AsyncIterator[bytes], headers: Mapping[str, str], context: Any
-    ) -> bytes:
+    async def _replies(
+        self, name: str, requests: AsyncIterator[bytes], headers: Mapping[str, str], seconds: float
+    ) -> AsyncIterator[bytes]:
+        """Of a stream of requests only the first counts: it says what is wanted."""
         try:
             method = await asyncio.to_thread(find, name)
         except Unknown as error:
             raise failed(code_pb2.UNIMPLEMENTED, f"The emulator does not implement {error}.") from error
         async for request in requests:
             rest = to_rest(method, request, self._prefix)
-            left = context.time_remaining()
-            seconds = MOST_SECONDS if left is None else min(left, MOST_SECONDS)
-            reply = await self._backend.call(rest.verb, rest.path, rest.body, headers, seconds)
-            return from_rest(method, reply.status_code, reply.content)
-        raise failed(code_pb2.INTERNAL, f"{name} was called without a request.")
+            if method.streams:
+                async for status, element in self._backend.stream(rest, headers, seconds):
+                    yield from_rest(method, status, element)
+            else:
+                status, content = await self._backend.call(rest, headers, seconds)
+                yield from_rest(method, status, content)
+            return
+        raise failed(code_pb2.INVALID_ARGUMENT, f"{name} was called without a request.")
 
 
 def _headers(metadata: Any) -> dict[str, str]:

@@ -38,6 +38,8 @@ class Method:
     reply: type[Message]
     rules: Sequence[Mapping[str, str]]
     prefix: str | None
+    streams: bool = False
+    """Whether there may be many replies to a request."""
 
 
 @lru_cache(maxsize=2048)
@@ -60,6 +62,7 @@ def find(name: str) -> Method:
     prefix = hosts.prefix(transport.DEFAULT_HOST)
     if prefix is None:
         raise Unknown(f"{service} ({transport.DEFAULT_HOST})")
+    # AttributeError: no such method, or an interceptor that wants more of the channel than it has
     with contextlib.suppress(_Recorded, AttributeError):
         getattr(made, _snake(method))(None)
     if (types := channel.seen.get(f"/{name}")) is None:
@@ -69,7 +72,8 @@ def find(name: str) -> Method:
     replied = _message(types[1])
     if replied is None:
         raise Unknown(f"{name}, which has a reply of an unknown kind")
-    return Method(name, asked, replied, _rules(name, f"{transports}.rest_base", method), prefix)
+    rules = _rules(name, f"{transports}.rest_base", method)
+    return Method(name, asked, replied, rules, prefix, f"/{name}" in channel.streams)
 
 
 def know(type_url: str) -> None:
@@ -82,7 +86,12 @@ def know(type_url: str) -> None:
 
 
 class _Recorded(Exception):
-    """A transport asked its channel for a method."""
+    """A transport made a call on its channel, having asked for the method."""
+
+
+def _uncallable(*_: Any, **__: Any) -> None:
+    """What a channel to nowhere makes: the method is noted by now."""
+    raise _Recorded
 
 
 class _Recorder(grpc.Channel):  # type: ignore[misc,unused-ignore]
@@ -90,19 +99,21 @@ class _Recorder(grpc.Channel):  # type: ignore[misc,unused-ignore]
 
     def __init__(self) -> None:
         self.seen: dict[str, tuple[Any, Any]] = {}
+        self.streams: set[str] = set()
 
-    def _note(
-        self,
-        method: str,
-        request_serializer: Any = None,
-        response_deserializer: Any = None,
-        *_: Any,
-        **__: Any,
-    ) -> Any:
-        self.seen[method] = (request_serializer, response_deserializer)
-        raise _Recorded
+    def unary_unary(self, method: str, request: Any = None, reply: Any = None, *_: Any, **given: Any) -> Any:
+        self.seen[method] = (
+            given.get("request_serializer", request),
+            given.get("response_deserializer", reply),
+        )
+        return _uncallable
 
-    unary_unary = unary_stream = stream_unary = stream_stream = _note
+    def unary_stream(self, method: str, *given: Any, **named: Any) -> Any:
+        self.streams.add(method)
+        return self.unary_unary(method, *given, **named)
+
+    stream_unary = unary_unary
+    stream_stream = unary_stream
 
     def subscribe(self, callback: Any, try_to_connect: bool = False) -> None:
         """Never connected."""
