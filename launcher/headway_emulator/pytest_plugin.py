@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "gcp(clock, executor, project, faults, quotas, grace, flags, environ): what the fixture gcp gives, "
-        "see headway_emulator.testing.emulator; environ=False leaves os.environ alone",
+        "see headway_emulator.testing.emulator; environ: transparent, explicit, or False for none",
     )
 
 
@@ -78,9 +78,9 @@ def gcp(request: pytest.FixtureRequest, _gcp_emulators: Emulators) -> Iterator[E
         raise pytest.UsageError(
             f"the mark gcp has no {', '.join(sorted(unknown))}; it has: {', '.join(OPTIONS)}"
         )
-    environ = options.pop(ENVIRON, True)
+    way = options.pop(ENVIRON, "transparent")
     found = _gcp_emulators.fresh(options)
     with ExitStack() as stack:
-        if environ:
-            stack.enter_context(found.environment())
+        if way:
+            stack.enter_context(found.environment(way))
         yield found

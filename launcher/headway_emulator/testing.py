@@ -21,13 +21,13 @@ from urllib.parse import urlencode
 from headway_emulator import record
 from headway_emulator.asking import Refused, ask
 from headway_emulator.hosts import prefix
-from headway_emulator.variables import HIDDEN, variables
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 STORAGE = "google.cloud.storage"
 
 C = TypeVar("C")
+Way = Literal["transparent", "explicit"]
 Document = Mapping[str, Any]
 
 
@@ -96,7 +96,6 @@ class Emulator:
         self.url = url
         self.project = str(page["project"])
         self.state = Path(page["state"])
-        self.environ = variables(url, self.project, self.state, tuple(page["services"]))
         self.clock = Clock(url)
         self.faults = Faults(url)
 
@@ -160,12 +159,18 @@ class Emulator:
         """Forget everything: jobs, builds, objects, secrets, requests. Faults are as at the start."""
         ask(self.url, "POST", "/emulator/reset")
 
+    def environ(self, way: Way = "transparent") -> Mapping[str, str]:
+        """The variables that point programs here: as a proxy for Google's own addresses, or one by one."""
+        found: Mapping[str, str] = ask(self.url, "GET", f"/emulator/env?way={way}")["set"]
+        return found
+
     @contextlib.contextmanager
-    def environment(self) -> Iterator[None]:
-        """`os.environ` points here while the block runs, so that clients with default endpoints find it."""
-        before = {name: os.environ.get(name) for name in (*self.environ, *HIDDEN)}
-        os.environ.update(self.environ)
-        for name in HIDDEN:
+    def environment(self, way: Way = "transparent") -> Iterator[None]:
+        """`os.environ` points here while the block runs, so that clients with default addresses come here."""
+        wanted = ask(self.url, "GET", f"/emulator/env?way={way}")
+        before = {name: os.environ.get(name) for name in (*wanted["set"], *wanted["unset"])}
+        os.environ.update(wanted["set"])
+        for name in wanted["unset"]:
             os.environ.pop(name, None)
         try:
             yield

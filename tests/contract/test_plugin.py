@@ -99,7 +99,7 @@ def test_a_class_that_speaks_grpc_alone_is_refused_with_the_way_out(gcp: Emulato
 
 def test_clients_with_default_endpoints_reach_it_because_the_environment_is_set(gcp: Emulator) -> None:
     gcp.bucket("by-environment")
-    assert os.environ["STORAGE_EMULATOR_HOST"] == gcp.url
+    assert os.environ["STORAGE_EMULATOR_HOST"] == gcp.environ()["STORAGE_EMULATOR_HOST"] == gcp.url
     assert [bucket.name for bucket in storage.Client().list_buckets()] == ["by-environment"]
 
 

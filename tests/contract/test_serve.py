@@ -298,10 +298,10 @@ def job(program: str) -> dict[str, Any]:
 def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     alone.serve("--port", "0", "--executor", "process")
     url = alone.record["url"]
-    found = json.loads(alone.ask("env", "--json"))
+    found = json.loads(alone.ask("env", "--json", "--way", "explicit"))["set"]
     assert found["STORAGE_EMULATOR_HOST"] == found["HEADWAY_EMULATOR_URL"] == url
     assert found["CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"] == f"{url}/aiplatform/"
-    lines = alone.ask("env")
+    lines = alone.ask("env", "--way", "explicit")
     shell = f"{lines}\necho $STORAGE_EMULATOR_HOST ${{GOOGLE_APPLICATION_CREDENTIALS-none}}\n"
     shell += alone.ask("env", "--unset")
     done = subprocess.run(
@@ -317,7 +317,10 @@ def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     assert not [line for line in after if "CLOUDSDK" in line or url in line]
 
 
-def test_with_its_environment_alone_the_storage_client_and_default_credentials_work(alone: Alone) -> None:
+@pytest.mark.parametrize("way", ["explicit", "transparent"])
+def test_with_its_environment_alone_the_storage_client_and_default_credentials_work(
+    alone: Alone, way: str
+) -> None:
     alone.serve("--port", "0", "--executor", "process")
     program = (
         "import google.auth; from google.cloud import storage; print(google.auth.default()[1]);"
@@ -325,7 +328,7 @@ def test_with_its_environment_alone_the_storage_client_and_default_credentials_w
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=alone.env | json.loads(alone.ask("env", "--json")),
+        env=alone.env | json.loads(alone.ask("env", "--json", "--way", way))["set"],
         capture_output=True,
         text=True,
         timeout=60,
