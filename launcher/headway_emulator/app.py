@@ -21,11 +21,14 @@ from headway_emulator.services import (
     aiplatform,
     artifactregistry,
     cloudbuild,
+    cloudresourcemanager,
     cloudscheduler,
     control,
+    iam,
     logging,
     metadata,
     secretmanager,
+    serviceusage,
     storage,
 )
 from headway_emulator.world import World
@@ -33,14 +36,17 @@ from headway_emulator.world import World
 DOCUMENTS = {
     "aiplatform": ("v1", "v1beta1"),
     "cloudbuild": ("v1", "v2"),
+    "cloudresourcemanager": ("v1", "v3"),
     "cloudscheduler": ("v1",),
+    "iam": ("v1",),
     "logging": ("v2",),
     "artifactregistry": ("v1",),
     "secretmanager": ("v1",),
+    "serviceusage": ("v1",),
 }
 """Google's discovery documents, in which the names of methods that are not emulated are looked up."""
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-API_ROOTS = ("v1", "v1beta1", "v2", "ui", "computeMetadata", "emulator")
+API_ROOTS = ("v1", "v1beta1", "v2", "v3", "ui", "computeMetadata", "emulator")
 """First parts of paths that never name a bucket."""
 
 
@@ -50,6 +56,9 @@ def services(world: World) -> list[Service]:
         aiplatform.service(world),
         cloudbuild.service(world),
         cloudscheduler.service(world),
+        cloudresourcemanager.service(world),
+        iam.service(world),
+        serviceusage.service(world),
         logging.service(world),
         artifactregistry.service(world),
         secretmanager.service(world),
