@@ -21,7 +21,7 @@ from tests.contract.servers import BUCKET, PROJECT, Emulator, until
 
 DOCKER = "gcr.io/cloud-builders/docker"
 REGION = f"projects/{PROJECT}/locations/us-central1"
-FINAL = {"SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "INTERNAL_ERROR"}
+FINAL = {"SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "INTERNAL_ERROR", "EXPIRED"}
 
 
 def source(emulator: Emulator, **files: str) -> dict[str, Any]:
@@ -248,7 +248,6 @@ class TestOnAnEngine:
                 {
                     "name": base_image,
                     "id": "second",
-                    "wait_for": ["-"],
                     "dir": "sub",
                     "env": ["COLOUR=$_COLOUR"],
                     "script": "echo $(cat made) $COLOUR in $PWD",

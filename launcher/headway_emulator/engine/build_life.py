@@ -125,6 +125,7 @@ class BuildLife(threading.Thread):
             build.get("availableSecrets", {}).get("secretManager", []),
             settings.project,
             settings.project_number,
+            self._site.now(),
         )
         waits = dependencies(build["steps"])
         finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()

@@ -45,7 +45,7 @@ def check(trigger: Mapping[str, Any]) -> None:
             f'invalid trigger name "{trigger["name"]}": it must have 1 to 64 alphanumeric characters and '
             "dashes, and begin and end with an alphanumeric character"
         )
-    given = [field for field in TEMPLATES if trigger.get(field)]
+    given = [field for field in TEMPLATES if trigger.get(field, "") not in ("", False)]
     if len(given) != 1:
         names = ", ".join(snake(field) for field in given) or "none"
         raise invalid(
