@@ -163,7 +163,10 @@ def _take(into: Document, source: Document, path: list[str]) -> None:
     for part in outer:
         into[part] = dict(into.get(part, {}))
         into, source = into[part], source.get(part, {})
-    if last in source:
+    if last == "headers" and source.get(last):
+        # header by header: gcloud's --update-headers sends only those that it changes
+        into[last] = {**into.get(last, {}), **source[last]}
+    elif last in source:
         into[last] = source[last]
     else:
         into.pop(last, None)
