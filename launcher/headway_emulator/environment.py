@@ -7,7 +7,7 @@ Explicit: an address for each service, which only some clients take from variabl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from headway_emulator.variables import HIDDEN, URL, variables
 
 TRANSPARENT = "transparent"
 EXPLICIT = "explicit"
+CONTAINER = "container"
 CONTAINER_BUNDLE = "/etc/headway/ca-bundle.pem"
 """Where a container finds the roots to trust: the state folder's ca/bundle.pem, mounted read-only."""
 GCLOUD = "gcloud"
@@ -28,14 +29,20 @@ WORTHLESS = "emulated"
 
 @dataclass(frozen=True)
 class Environment:
-    """Variables to set, and variables to take away because they would lead past the emulator."""
+    """Variables to set, and variables to take away because they would lead past the emulator.
+
+    `mounts` are files of this machine and where a container finds them, to be mounted read-only.
+    """
 
     set: Mapping[str, str]
-    unset: tuple[str, ...]
+    unset: tuple[str, ...] = ()
+    mounts: Mapping[str, str] = field(default_factory=dict)
 
 
 def of(settings: Settings, bundle: Path, way: str = TRANSPARENT) -> Environment:
-    """For a shell on this machine. What only the other way sets is taken away."""
+    """For a shell on this machine, or for a container. What only the other way sets is taken away."""
+    if way == CONTAINER:
+        return Environment(container(settings, CONTAINER_BUNDLE), mounts={str(bundle): CONTAINER_BUNDLE})
     ways = {
         TRANSPARENT: transparent(settings, bundle),
         EXPLICIT: variables(settings.public_url, settings.project, settings.state, tuple(SERVICES.values())),

@@ -90,6 +90,7 @@ class Emulator:
     network: str = ""
     grace: float = 1.0
     clock: str = "real"
+    flags: Sequence[str] = ()
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -112,6 +113,7 @@ class Emulator:
         words += ["--nonce", nonce, "--port-file", str(port_file), "--grace", str(self.grace)]
         words += ["--network", self.network] if self.network else []
         words += ["--clock", self.clock] if self.clock != "real" else []
+        words += self.flags
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state.parent / "emulator.log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)

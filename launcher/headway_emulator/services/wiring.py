@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from headway_emulator import environment
@@ -10,7 +11,7 @@ from headway_emulator.rest import Call, Rule
 from headway_emulator.transparent import authority
 from headway_emulator.world import World
 
-WAYS = (environment.TRANSPARENT, environment.EXPLICIT)
+WAYS = (environment.TRANSPARENT, environment.EXPLICIT, environment.CONTAINER)
 
 
 def rules(world: World) -> list[Rule]:
@@ -21,9 +22,9 @@ def rules(world: World) -> list[Rule]:
         """`way` is one of WAYS. The files that the variables name exist when this is answered."""
         way = call.query.get("way", environment.TRANSPARENT)
         if way not in WAYS:
-            raise invalid(f"The way is {' or '.join(WAYS)}, not {way!r}.")
+            raise invalid(f"The way is one of {', '.join(WAYS)}, not {way!r}.")
         environment.prepare(settings)
         found = environment.of(settings, authority.of(settings.state).bundle(), way)
-        return {"way": way, "set": dict(found.set), "unset": list(found.unset)}
+        return {"way": way, **asdict(found)}
 
     return [Rule("env.get", "GET", "/emulator/env", variables)]

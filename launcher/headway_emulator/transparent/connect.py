@@ -135,7 +135,7 @@ async def _guarded(arrival: Arrival, work: Coroutine[Any, Any, None]) -> None:
         arrival.transport.close()
     except (Gone, OSError, ssl.SSLError, TimeoutError):
         # for instance a client that does not trust the authority, and says so by leaving
-        arrival.transport.abort()
+        arrival.drop()
 
 
 async def _target(arrival: Arrival) -> tuple[str, int]:

@@ -50,7 +50,12 @@ class Arrival(asyncio.Protocol):
         """The server ends."""
         if self.work is not None:
             self.work.cancel()
+        self.drop()
+
+    def drop(self) -> None:
+        """End the connection at once; that it is lost is not told in the middle of a TLS handshake."""
         self.transport.abort()
+        self.leave()
 
     def leave(self) -> None:
         """The server no longer counts it."""
