@@ -93,6 +93,7 @@ def _engines(settings: Settings, store: Store, clock: Clock) -> tuple[Executor, 
     from docker.errors import DockerException
 
     from headway_emulator.engine.docker_executor import DockerExecutor
+    from headway_emulator.engine.engine_images import EngineImages
 
     try:
         executor = DockerExecutor(settings.network, _identity(store))
@@ -100,7 +101,7 @@ def _engines(settings: Settings, store: Store, clock: Clock) -> tuple[Executor, 
         raise Unusable(
             f"No Docker engine answers ({error}). Start one, or use --executor process."
         ) from error
-    return executor, EngineSteps(executor, settings.network)
+    return executor, EngineSteps(EngineImages(), settings.network)
 
 
 def _identity(store: Store) -> str:

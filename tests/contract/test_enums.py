@@ -17,6 +17,7 @@ MODULES = {
     "google.cloud.aiplatform.v1": "google.cloud.aiplatform_v1.types",
     "google.devtools.cloudbuild.v1": "google.cloud.devtools.cloudbuild_v1.types",
     "google.cloud.scheduler.v1": "google.cloud.scheduler_v1.types",
+    "google.devtools.artifactregistry.v1": "google.cloud.artifactregistry_v1.types",
 }
 
 

@@ -1,54 +1,89 @@
-"""Artifact Registry: whether a tag exists, asked of the Docker engine or of the notes kept without one."""
+"""Artifact Registry: repositories of this project, and the images that builds left in them."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from headway_emulator.errors import not_found
-from headway_emulator.rest import Call, Rule, Service
+from headway_emulator.rest import Rule, Service
+from headway_emulator.services.registry_images import RegistryImages
+from headway_emulator.services.registry_repositories import Repositories
 from headway_emulator.world import World
+
+LOCATION = "/v1/projects/{project}/locations/{location}"
+REPOSITORY = f"{LOCATION}/repositories/{{repository}}"
+PACKAGE = f"{REPOSITORY}/packages/{{package:path}}"
+"""The last variable of a path may hold slashes; longer paths therefore come first."""
+IAM = "artifactregistry"
 
 
 def service(world: World) -> Service:
-    """Reading only: images come into being by builds."""
-    registry = ArtifactRegistry(world)
-    repository = "/v1/projects/{project}/locations/{location}/repositories/{repository}"
+    """Over what the Docker engine holds, or the notes that are kept without one."""
+    repositories = Repositories(world)
+    images = RegistryImages(world, repositories)
+    version, tag = f"{PACKAGE}/versions/{{version}}", f"{PACKAGE}/tags/{{tag}}"
+    several = f"{PACKAGE}/versions"
     rules = [
-        Rule("tags.get", "GET", f"{repository}/packages/{{package}}/tags/{{tag}}", registry.tag),
-        Rule("repositories.get", "GET", repository, registry.repository),
+        Rule(
+            "versions.batchDelete",
+            "POST",
+            f"{several}:batchDelete",
+            images.delete_versions,
+            f"{IAM}.versions.delete",
+        ),
+        Rule("versions.list", "GET", several, images.versions, f"{IAM}.versions.list"),
+        Rule("versions.get", "GET", version, images.version, f"{IAM}.versions.get"),
+        Rule("versions.delete", "DELETE", version, images.delete_version, f"{IAM}.versions.delete"),
+        Rule("tags.create", "POST", f"{PACKAGE}/tags", images.create_tag, f"{IAM}.tags.create"),
+        Rule("tags.list", "GET", f"{PACKAGE}/tags", images.tags, f"{IAM}.tags.list"),
+        Rule("tags.get", "GET", tag, images.tag, f"{IAM}.tags.get"),
+        Rule("tags.patch", "PATCH", tag, images.move_tag, f"{IAM}.tags.update"),
+        Rule("tags.delete", "DELETE", tag, images.delete_tag, f"{IAM}.tags.delete"),
+        Rule("packages.list", "GET", f"{REPOSITORY}/packages", images.packages, f"{IAM}.packages.list"),
+        Rule("packages.get", "GET", PACKAGE, images.package, f"{IAM}.packages.get"),
+        Rule("packages.delete", "DELETE", PACKAGE, images.delete_package, f"{IAM}.packages.delete"),
+        Rule(
+            "dockerImages.list",
+            "GET",
+            f"{REPOSITORY}/dockerImages",
+            images.docker_images,
+            f"{IAM}.dockerimages.list",
+        ),
+        Rule(
+            "dockerImages.get",
+            "GET",
+            f"{REPOSITORY}/dockerImages/{{image:path}}",
+            images.docker_image,
+            f"{IAM}.dockerimages.get",
+        ),
+        Rule(
+            "repositories.create",
+            "POST",
+            f"{LOCATION}/repositories",
+            repositories.create,
+            f"{IAM}.repositories.create",
+        ),
+        Rule(
+            "repositories.list",
+            "GET",
+            f"{LOCATION}/repositories",
+            repositories.list,
+            f"{IAM}.repositories.list",
+        ),
+        Rule("repositories.get", "GET", REPOSITORY, repositories.get, f"{IAM}.repositories.get"),
+        Rule("repositories.patch", "PATCH", REPOSITORY, repositories.patch, f"{IAM}.repositories.update"),
+        Rule("repositories.delete", "DELETE", REPOSITORY, repositories.delete, f"{IAM}.repositories.delete"),
+        Rule("operations.get", "GET", f"{LOCATION}/operations/{{operation}}", repositories.operation),
+        *(
+            Rule(
+                "locations.list",
+                "GET",
+                f"/{root}/projects/{{project}}/locations",
+                repositories.locations,
+                f"{IAM}.locations.list",
+            )
+            for root in ("v1", "v1beta2")
+        ),
     ]
     fidelity = (
-        "tags of images on the engine; every repository exists, in Docker format; no pushes or deletions"
+        "Docker repositories over the images on the local engine, with their tags, versions and packages; "
+        "no pushing over the network, cleanup policies, scanning, or IAM; a digest is the engine's image id"
     )
     return Service("artifactregistry", fidelity, rules)
-
-
-class ArtifactRegistry:
-    """Names keep the project as the client spelled it, as the real service does."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def tag(self, call: Call) -> Any:
-        self._world.check_project(call.path["project"])
-        package = f"{_repository(call)}/packages/{call.path['package']}"
-        name = f"{package}/tags/{call.path['tag']}"
-        digest = self._world.images.digest(self._image(call))
-        if not digest:
-            raise not_found(name)
-        return {"name": name, "version": f"{package}/versions/{digest}"}
-
-    def repository(self, call: Call) -> Any:
-        self._world.check_project(call.path["project"])
-        return {"name": _repository(call), "format": "DOCKER", "mode": "STANDARD_REPOSITORY"}
-
-    def _image(self, call: Call) -> str:
-        """Image names carry the project's id, whichever way the request named it."""
-        host = f"{call.path['location']}-docker.pkg.dev"
-        package = call.path["package"].replace("%2F", "/")
-        project = self._world.settings.project
-        return f"{host}/{project}/{call.path['repository']}/{package}:{call.path['tag']}"
-
-
-def _repository(call: Call) -> str:
-    return "projects/{project}/locations/{location}/repositories/{repository}".format(**call.path)
