@@ -32,7 +32,12 @@ def test_a_container_runs_logs_and_is_removed(
 ) -> None:
     job = run(docker_jobs, base_image, "import sys", "print('out')", "print('err', file=sys.stderr)")
     assert job.state == JobState.JOB_STATE_SUCCEEDED
-    lines = [(e["severity"], e["jsonPayload"]["message"]) for e in log_lines(docker_emulator, job.name)]
+    entries = log_lines(docker_emulator, job.name)
+    lines = [
+        (e["severity"], e["jsonPayload"]["message"])
+        for e in entries
+        if e["resource"]["labels"]["task_name"] != "service"
+    ]
     assert sorted(lines) == [("ERROR", "err"), ("INFO", "out")]
     until(lambda: containers(job.name) == [], seconds=10)
 
@@ -66,6 +71,28 @@ def test_many_long_lines_arrive_whole_and_in_order(
     assert lines[-1] == "y" * 50_000
 
 
+def test_a_container_gets_no_more_than_its_machine_type_has(
+    docker_jobs: JobServiceClient, docker_emulator: Emulator, base_image: str
+) -> None:
+    """The engine enforces the limits, and the log says what part of the machine type they are."""
+    wanted = custom_job("import time", "time.sleep(60)", image=base_image)
+    wanted["job_spec"]["worker_pool_specs"][0]["machine_spec"] = {"machine_type": "e2-highcpu-2"}
+    job = running(docker_jobs, wanted)
+    words = ["docker", "inspect", "--format", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}"]
+    found = subprocess.run([*words, *containers(job.name)], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(2 * 10**9), str(2 << 30)]
+    said = messages(docker_emulator, job.name, task="service")
+    assert said[0] == "e2-highcpu-2 has 2 vCPUs and 2 GB; the replica is limited to that."
+    docker_jobs.cancel_custom_job(name=job.name)
+    finished(docker_jobs, job.name)
+
+
+def networks(job: str) -> list[str]:
+    label = f"label=headway-emulator.job={job.rsplit('/', 1)[1]}"
+    words = ["docker", "network", "ls", "-q", "--filter", label]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+
+
 def test_replicas_reach_each_other_and_the_emulator_by_name(
     docker_jobs: JobServiceClient, docker_emulator: Emulator, base_image: str
 ) -> None:
@@ -96,6 +123,7 @@ def test_replicas_reach_each_other_and_the_emulator_by_name(
     job = finished(docker_jobs, created.name, seconds=60)
     assert job.state == JobState.JOB_STATE_SUCCEEDED, job.error
     assert messages(docker_emulator, job.name) == ["headway-local", "hello from 1"]
+    until(lambda: networks(job.name) == [], seconds=10)  # its own, which went with it
 
 
 def test_default_credentials_are_found_inside(
@@ -145,7 +173,8 @@ def test_asking_for_a_gpu_is_answered_in_the_log(
     job = finished(docker_jobs, docker_jobs.create_custom_job(parent=PARENT, custom_job=wanted).name)
     assert job.state == JobState.JOB_STATE_SUCCEEDED
     said = messages(docker_emulator, job.name, task="service")
-    assert said == ["No GPU is attached: this emulator has none. Asked for: 1 x NVIDIA_TESLA_A100."]
+    assert said[0].startswith("a2-highgpu-1g has 12 vCPUs and 85 GB")
+    assert said[1] == "No GPU is attached: this emulator has none. Asked for: 1 x NVIDIA_TESLA_A100."
 
 
 def test_a_running_container_is_followed_again_after_a_crash(mortal: Emulator, base_image: str) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import DeviceRequest
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from headway_emulator.engine.docker_logs import read
 from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Replica
+from headway_emulator.engine.sizes import GB, Size, share
 
 LABEL = "headway-emulator"
 """Labels: LABEL is the state's own id, LABEL.job and LABEL.task name the replica."""
@@ -27,6 +29,8 @@ ENGINE_DEADLINE = 30
 PULL_DEADLINE = 20
 SHARED_MEMORY = "1g"
 """The engine's default of 64 MB is too small for PyTorch's data loaders."""
+GPU_RUNTIME = "nvidia"
+"""What NVIDIA's container toolkit adds to an engine."""
 LOG_RETRIES = 5
 
 
@@ -34,12 +38,20 @@ class DockerExecutor:
     """Executor over a Docker engine; `owner` tells this emulator's containers from another's."""
 
     note = ""
-    accelerators = ""
 
     def __init__(self, network: str, owner: str) -> None:
         self._client = DockerClient.from_env(timeout=ENGINE_DEADLINE)
         self._network = network
         self._owner = owner
+        self._networks: set[str] = set()
+        """Jobs whose own network is there."""
+        self._network_lock = threading.Lock()
+        engine = self._client.info()
+        self._here = Size(float(engine["NCPU"]), engine["MemTotal"] / GB)
+        self.accelerators = "all GPUs of this machine" if GPU_RUNTIME in engine.get("Runtimes", {}) else ""
+
+    def limits(self, machine: str) -> str:
+        return str(share(machine, self._here) or "")
 
     def prepare(self, image: str) -> None:
         try:
@@ -114,9 +126,24 @@ class DockerExecutor:
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators on this state left of jobs that are not in `keep`."""
-        for container in self._client.api.containers(all=True, filters={"label": f"{LABEL}={self._owner}"}):
+        mine = {"label": f"{LABEL}={self._owner}"}
+        for container in self._client.api.containers(all=True, filters=mine):
             if container["Labels"].get(f"{LABEL}.job") not in keep:
                 _remove(self._client, container["Id"])
+        for network in self._client.api.networks(filters=mine):
+            if network["Labels"].get(f"{LABEL}.job") not in keep:
+                self._remove_network(network["Name"])
+
+    def release(self, job: str) -> None:
+        if job in self._networks:
+            self._networks.discard(job)
+            self._remove_network(f"headway-job-{job}")
+
+    def _remove_network(self, name: str) -> None:
+        try:
+            self._client.api.remove_network(name)
+        except (DockerException, RequestException):
+            return  # gone already, or still in use: the next start of the emulator sweeps it
 
     def close(self) -> None:
         """Containers go on running: the next emulator on this state attaches to them again."""
@@ -144,13 +171,32 @@ class DockerExecutor:
             "shm_size": SHARED_MEMORY,
             "log_config": {"type": "json-file", "config": {}},
         }
+        if (limit := share(replica.machine, self._here)) is not None:
+            host_options["nano_cpus"] = round(limit.given.cpus * 1e9)
+            host_options["mem_limit"] = host_options["memswap_limit"] = round(limit.given.memory * GB)
+        if self.accelerators and replica.accelerators:
+            host_options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
         if self._network:
-            host_options["network_mode"] = self._network
+            network = self._job_network(replica) if replica.companions else self._network
+            host_options["network_mode"] = network
             endpoint = api.create_endpoint_config(aliases=[host])
             options["networking_config"] = api.create_networking_config(
-                {self._network: endpoint}  # type: ignore[arg-type]  # the published stub takes one endpoint, the code a mapping
+                {network: endpoint}  # type: ignore[arg-type]  # the published stub takes one endpoint, the code a mapping
             )
         return {**options, "host_config": api.create_host_config(**host_options)}
+
+    def _job_network(self, replica: Replica) -> str:
+        """Replicas of one job see each other and no other job's; the emulator is reached by its address."""
+        name = f"headway-job-{replica.job}"
+        with self._network_lock:
+            if replica.job not in self._networks:
+                if not self._client.api.networks(names=[name]):
+                    labels = {LABEL: self._owner, f"{LABEL}.job": replica.job}
+                    self._client.api.create_network(
+                        name, driver="bridge", labels=labels, check_duplicate=True
+                    )
+                self._networks.add(replica.job)
+        return name
 
 
 class ContainerHandle:

@@ -31,6 +31,8 @@ class Replica:
     machine: str = ""
     """Such as n1-standard-4: its size is scaled to what this machine has."""
     accelerators: int = 0
+    companions: int = 0
+    """How many other replicas the job has."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ class Executor(Protocol):
     def accelerators(self) -> str:
         """Which GPUs replicas are given, for their log; an empty string where there are none."""
 
+    def limits(self, machine: str) -> str:
+        """What a replica gets of its machine type here, as a sentence for its log; may be empty."""
+
     def prepare(self, image: str) -> None:
         """Make the image usable; ExecutorError where it cannot be had."""
 
@@ -104,6 +109,9 @@ class Executor(Protocol):
 
         Those of another launch than `launches` says are removed.
         """
+
+    def release(self, job: str) -> None:
+        """A job is over, and all its replicas are discarded: free what they shared."""
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators left of jobs that are not in `keep`."""

@@ -37,6 +37,10 @@ class ProcessExecutor:
         self._running: set[ProcessHandle] = set()
         self._lock = threading.Lock()
 
+    def limits(self, machine: str) -> str:  # noqa: ARG002
+        """Processes are not limited."""
+        return ""
+
     def prepare(self, image: str) -> None:
         """Nothing: this Python environment stands for every image."""
 
@@ -84,6 +88,9 @@ class ProcessExecutor:
     ) -> Mapping[str, Handle]:
         """None: a process ends with the emulator that started it."""
         return {}
+
+    def release(self, job: str) -> None:
+        """Nothing is shared."""
 
     def sweep(self, keep: Collection[str]) -> None:
         """Nothing is left: strays were ended when the emulator started."""

@@ -71,6 +71,7 @@ def replica(settings: Settings, work: Work, task: str, launch: int) -> Replica:
         launch=launch,
         machine=str(machine.get("machineType", "")),
         accelerators=int(machine.get("acceleratorCount", 0)),
+        companions=len(tasks(work.spec)) - 1,
     )
 
 

@@ -153,11 +153,14 @@ class Training:
     def _announce(self) -> None:
         if self._parts.executor.note:
             self._log.say("INFO", self._parts.executor.note)
+        for machine in sorted({facts["machine"] for facts in machine_facts("", self._spec)}):
+            if limits := self._parts.executor.limits(machine):
+                self._log.say("INFO", limits)
         if asked := _accelerators(self._spec):
-            if (given := self._parts.executor.accelerators) == "":
-                self._log.say("WARNING", f"No GPU is attached: this emulator has none. Asked for: {asked}.")
-            else:
+            if given := self._parts.executor.accelerators:
                 self._log.say("INFO", f"Asked for: {asked}. Attached: {given}.")
+            else:
+                self._log.say("WARNING", f"No GPU is attached: this emulator has none. Asked for: {asked}.")
         self._save(announced=True)
 
     def _prepare(self) -> Mapping[str, str]:
@@ -394,8 +397,12 @@ class Training:
         if not self.document.get("startTime") and outcome.state == "JOB_STATE_SUCCEEDED":
             changes["startTime"] = now
         self._save(phase="over", **changes)
-        self._crew.discard(lambda: None)
+        self._crew.discard(self._release)
         self._parts.over(self.name)
+
+    def _release(self) -> None:
+        job = self.document["job"]
+        self._lane.beside(lambda: self._parts.executor.release(job), lambda _: None)
 
     # -- after a restart of the emulator
 

@@ -23,10 +23,13 @@ class Job:
     gpus: int
     scheduling: dict[str, Any]
     created: float
+    stubborn: bool | None = None
+    """Whether its replicas ignore SIGTERM, where that is the job's own affair."""
     state: str = "QUEUED"
     started: float | None = None
     running: dict[str, bool] = field(default_factory=dict)
     """Each running replica, and whether it ignores SIGTERM."""
+    launches: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     outcome: str = ""
     kill_at: float = 0
@@ -66,8 +69,15 @@ class Model:
         self.stockout = False
         self.stubborn = False
 
-    def create(self, name: str, tasks: list[str], gpus: int, scheduling: dict[str, Any]) -> None:
-        self.jobs[name] = Job(tasks, gpus, scheduling, self.now)
+    def create(
+        self,
+        name: str,
+        tasks: list[str],
+        gpus: int,
+        scheduling: dict[str, Any],
+        stubborn: bool | None = None,
+    ) -> None:
+        self.jobs[name] = Job(tasks, gpus, scheduling, self.now, stubborn)
         self._admit()
 
     def ended(self, name: str, task: str, how: str, code: int) -> None:
@@ -163,7 +173,8 @@ class Model:
         job = self.jobs[name]
         job.next_try = None
         if not self.stockout:
-            job.running = dict.fromkeys(job.tasks, self.stubborn)
+            for task in job.tasks:
+                self._launch(job, task)
             job.state = "RUNNING"
             job.started = self.now if job.started is None else job.started
         elif not job.flexible:
@@ -172,6 +183,19 @@ class Model:
             self._stop(name, "EXPIRED")
         else:
             job.next_try = self.now + min(FLEX_RETRY, job.expires - self.now)
+
+    def _launch(self, job: Job, task: str) -> None:
+        job.running[task] = self.stubborn if job.stubborn is None else job.stubborn
+        job.launches[task] = job.launches.get(task, 0) + 1
+
+    def lost_with_the_emulator(self) -> None:
+        """Replicas that are its child processes: their jobs fail, unless their end was settled before."""
+        for name, job in self.jobs.items():
+            if job.state not in FINAL | {"QUEUED"}:
+                job.running.clear()
+                settled = job.outcome if job.stopping else ""
+                job.stopping, job.outcome = True, settled or "FAILED"
+                self._perhaps_over(name)
 
     def _fell(self, name: str, task: str, how: str, code: int) -> None:
         job = self.jobs[name]
@@ -191,7 +215,7 @@ class Model:
             if job.scheduling.get("restartJobOnWorkerRestart"):
                 self._stop(name, "")
             else:
-                job.running[task] = self.stubborn
+                self._launch(job, task)
 
     def _retry(self, name: str) -> None:
         job = self.jobs[name]

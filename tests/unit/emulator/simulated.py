@@ -70,6 +70,12 @@ class Machines:
     note: str = ""
     accelerators: str = ""
 
+    def limits(self, machine: str) -> str:
+        return ""
+
+    def release(self, job: str) -> None:
+        assert self.of(job) == []
+
     def prepare(self, image: str) -> None:
         if image in self.missing_images:
             raise ExecutorError("NOT_FOUND", f'Image "{image}" is not there.')
