@@ -74,7 +74,8 @@ def listing(found: Sequence[Service]) -> catalogue.Listing:
 
 def build(world: World) -> Starlette:
     """The application; closing it closes the storage front's connections."""
-    front = storage.StorageFront(world.settings.storage_url, world.settings.project_number)
+    settings = world.settings
+    front = storage.StorageFront(settings.storage_url, settings.project_number, world.store, world.clock)
     recording = Middleware(
         Recording,
         recorder=world.recorder,

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.responses import JSONResponse, Response
+
 from headway_emulator.services.storage_paths import PRECONDITIONS, SOURCE_PRECONDITIONS
 
 
@@ -21,7 +23,9 @@ class Refusal:
     status: int
     condition: str
 
-    def body(self) -> dict[str, Any]:
+    def response(self) -> Response:
+        if self.status == 304:
+            return Response(status_code=304)
         message = "At least one of the pre-conditions you specified did not hold."
         reason = {
             "message": message,
@@ -30,7 +34,8 @@ class Refusal:
             "locationType": "header",
             "location": "If-Match",
         }
-        return {"error": {"code": self.status, "message": message, "errors": [reason]}}
+        error = {"code": self.status, "message": message, "errors": [reason]}
+        return JSONResponse({"error": error}, status_code=self.status)
 
 
 def conditions(query: Mapping[str, str]) -> dict[str, str]:

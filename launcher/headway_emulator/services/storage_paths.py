@@ -8,11 +8,26 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 Kind = Literal[
-    "bucket", "layout", "object", "media", "upload", "resumable", "compose", "rewrite", "other", "unsupported"
+    "buckets",
+    "bucket",
+    "layout",
+    "policy",
+    "permissions",
+    "objects",
+    "object",
+    "media",
+    "upload",
+    "resumable",
+    "compose",
+    "rewrite",
+    "batch",
+    "other",
+    "unsupported",
 ]
 JSON_API = "/storage/v1/b/"
 UPLOAD_API = "/upload/storage/v1/b/"
 DOWNLOAD_API = "/download/storage/v1/b/"
+BATCH_API = "/batch/storage/v1"
 PRECONDITIONS = (
     "ifGenerationMatch",
     "ifGenerationNotMatch",
@@ -53,6 +68,10 @@ def target(method: str, raw_path: str, query: Mapping[str, str]) -> Target:
         return Target(kind, path, bucket, query.get("name", ""))
     if path.startswith(JSON_API):
         return _json(path, query)
+    if path.rstrip("/") == JSON_API.rstrip("/"):
+        return Target("buckets", path)
+    if path.rstrip("/") == BATCH_API:
+        return Target("batch", path)
     if path.startswith(("/storage/", "/upload/", "/download/", "/batch/")):
         return Target("other", path)
     return _xml(method, path, query)
@@ -77,6 +96,12 @@ def _json(path: str, query: Mapping[str, str]) -> Target:
             return Target("bucket", path, bucket)
         case ["storageLayout"]:
             return Target("layout", path, bucket)
+        case ["iam"]:
+            return Target("policy", path, bucket)
+        case ["iam", "testPermissions"]:
+            return Target("permissions", path, bucket)
+        case ["o"]:
+            return Target("objects", path, bucket)
         case ["o", origin, "rewriteTo" | "copyTo", "b", other, "o", name]:
             source = (bucket, unquote(origin))
             return Target("rewrite", path, unquote(other), unquote(name), source=source)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -44,6 +46,11 @@ class Reply:
 
     def with_header(self, name: str, value: str) -> Reply:
         return replace(self, headers={**self.headers, name: value})
+
+    def with_document(self, document: Mapping[str, Any]) -> Reply:
+        kept = {name: value for name, value in self.headers.items() if name != "content-length"}
+        body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        return replace(self, headers={**kept, "content-type": "application/json; charset=UTF-8"}, body=body)
 
     def response(self, base: str) -> Response:
         """For a client that reached the emulator at `base`: its links lead back there."""

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message
 
+from headway_emulator.engine.store import Store
+from headway_emulator.services.storage_checks import (
+    Mismatch,
+    checked,
+    checked_multipart,
+    declared,
+    name_refusal,
+)
 from headway_emulator.services.storage_conditions import ObjectLocks, refusal
+from headway_emulator.services.storage_globs import matches
+from headway_emulator.services.storage_marks import Marks
+from headway_emulator.services.storage_methods import method
 from headway_emulator.services.storage_paths import target
-from headway_emulator.services.storage_uploads import final_chunk, multipart_name
+from headway_emulator.services.storage_uploads import final_chunk, multipart_metadata, peeked
 
 NOW = {"generation": "7", "metageneration": "1"}
 
@@ -22,7 +39,7 @@ NOW = {"generation": "7", "metageneration": "1"}
         ("GET", "/storage/v1/b/bkt", "bucket", "bkt", ""),
         ("GET", "/b/bkt", "bucket", "bkt", ""),
         ("GET", "/storage/v1/b/bkt/storageLayout", "layout", "bkt", ""),
-        ("GET", "/storage/v1/b/bkt/o", "other", "bkt", ""),
+        ("GET", "/storage/v1/b/bkt/o", "objects", "bkt", ""),
         ("GET", "/storage/v1/b/bkt/o/a%2Fb%20c", "object", "bkt", "a/b c"),
         ("GET", "/storage/storage/v1/b/bkt/o/a", "object", "bkt", "a"),
         ("GET", "/download/storage/v1/b/bkt/o/a%2Fb", "media", "bkt", "a/b"),
@@ -34,7 +51,10 @@ NOW = {"generation": "7", "metageneration": "1"}
         ("DELETE", "/bkt/a", "object", "bkt", "a"),
         ("PUT", "/bkt/a", "upload", "bkt", "a"),
         ("GET", "/bkt", "unsupported", "bkt", ""),
-        ("POST", "/batch/storage/v1", "other", "", ""),
+        ("POST", "/batch/storage/v1", "batch", "", ""),
+        ("GET", "/storage/v1/b", "buckets", "", ""),
+        ("GET", "/b/bkt/iam", "policy", "bkt", ""),
+        ("GET", "/storage/v1/b/bkt/iam/testPermissions", "permissions", "bkt", ""),
     ],
 )
 def test_a_path_names_its_bucket_and_object(
@@ -109,24 +129,32 @@ async def pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
 
 @given(st.integers(min_value=1, max_value=len(BODY)))
 def test_a_multipart_uploads_name_is_found_however_it_is_cut(size: int) -> None:
-    async def ask() -> tuple[str, bytes]:
-        rest = pieces(BODY, size)
-        name, head = await multipart_name("multipart/related; boundary=XX", rest)
-        return name, head + b"".join([piece async for piece in rest])
+    async def ask() -> tuple[dict[str, Any], bytes]:
+        messages = [
+            {"type": "http.request", "body": piece, "more_body": True} async for piece in pieces(BODY, size)
+        ]
+        messages[-1]["more_body"] = False
+        left = iter(messages)
 
-    assert asyncio.run(ask()) == ("a/b", BODY)
+        async def receive() -> Message:
+            return next(left)
+
+        metadata, again = await peeked(receive, "multipart/related; boundary=XX")
+        return metadata, b"".join([(await again())["body"] for _ in messages])
+
+    assert asyncio.run(ask()) == ({"name": "a/b"}, BODY)
 
 
 @pytest.mark.parametrize("kind", ["multipart/related; boundary='XX'", 'multipart/related; boundary="XX"'])
 def test_a_boundary_may_be_quoted(kind: str) -> None:
-    assert asyncio.run(multipart_name(kind, pieces(BODY, 1000)))[0] == "a/b"
+    assert asyncio.run(multipart_metadata(kind, pieces(BODY, 1000)))["name"] == "a/b"
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"nothing", b"--XX\r\n\r\n{broken\r\n--XX", b"--XX\r\n\r\n[1]\r\n--XX"]
 )
-def test_a_multipart_upload_without_a_name_goes_through_whole(data: bytes) -> None:
-    assert asyncio.run(multipart_name("multipart/related; boundary=XX", pieces(data, 5))) == ("", data)
+def test_a_multipart_upload_without_a_name_has_no_metadata(data: bytes) -> None:
+    assert asyncio.run(multipart_metadata("multipart/related; boundary=XX", pieces(data, 5))) == {}
 
 
 def test_changes_of_one_object_wait_for_each_other_and_leave_no_lock_behind() -> None:
@@ -146,3 +174,126 @@ def test_changes_of_one_object_wait_for_each_other_and_leave_no_lock_behind() ->
     assert order.index("first ends") < order.index("second begins")
     assert order.index("other begins") < order.index("first ends")
     assert locks._locks == {}
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "name", "permission"),
+    [
+        ("GET", "/b/k/o/a", "storage.objects.get", "storage.objects.get"),
+        ("HEAD", "/k/a", "storage.objects.get", "storage.objects.get"),
+        ("GET", "/b/k/o", "storage.objects.list", "storage.objects.list"),
+        ("POST", "/upload/storage/v1/b/k/o", "storage.objects.insert", "storage.objects.create"),
+        ("DELETE", "/b/k/o/a", "storage.objects.delete", "storage.objects.delete"),
+        ("GET", "/b", "storage.buckets.list", "storage.buckets.list"),
+        ("PATCH", "/b/k", "storage.buckets.patch", "storage.buckets.get, storage.buckets.update"),
+        ("GET", "/b/k/iam/testPermissions", "storage.buckets.testIamPermissions", ""),
+        ("POST", "/b/k/o/a/nonsense", "storage.post", ""),
+    ],
+)
+def test_a_request_has_googles_method_name_and_permission(
+    verb: str, path: str, name: str, permission: str
+) -> None:
+    assert method(verb, target(verb, path, {})) == (name, permission)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "folder/", "größe", "x" * 255, "/".join(["y" * 200] * 5)])
+def test_most_names_are_allowed(name: str) -> None:
+    assert name_refusal(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x" * 1025, "The maximum object length is 1024 characters, but got a name with 1025 characters"),
+        ("ä" * 513, "got a name with 1026 characters"),
+        ("a\nb", "Disallowed unicode characters"),
+        ("..", "Invalid object name"),
+        (".well-known/acme-challenge/x", "Invalid object name"),
+        ("a/../b", "none has"),
+        ("a//b", "none has"),
+        ("a/" + "x" * 256, "at most 255 bytes"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_why(name: str, why: str) -> None:
+    assert why in (name_refusal(name) or "")
+
+
+@pytest.mark.parametrize(
+    ("glob", "name", "fits"),
+    [
+        ("*.txt", "a.txt", True),
+        ("*.txt", "d/a.txt", False),
+        ("**/*.txt", "a.txt", True),
+        ("**/*.txt", "d/e/a.txt", True),
+        ("d/**", "d/e/f", True),
+        ("part-?", "part-1", True),
+        ("part-[0-3]", "part-4", False),
+        ("part-[!0-3]", "part-4", True),
+        ("{a,b}/x", "b/x", True),
+        ("{a,b}/x", "c/x", False),
+        ("a+b(c)", "a+b(c)", True),
+    ],
+)
+def test_a_glob_is_googles(glob: str, name: str, fits: bool) -> None:
+    assert matches(glob, name) is fits
+
+
+def crc(data: bytes) -> str:
+    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+
+
+def md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+
+
+async def gathered(body: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in body])
+
+
+@given(st.binary(max_size=5000), st.integers(min_value=1, max_value=700))
+def test_bytes_that_are_as_declared_arrive_whole(data: bytes, size: int) -> None:
+    sums = declared({"x-goog-hash": f"crc32c={crc(data)},md5={md5(data)}"}, {})
+    assert asyncio.run(gathered(checked(pieces(data, size), sums))) == data
+
+
+@given(st.binary(max_size=5000), st.integers(min_value=1, max_value=700))
+def test_the_data_of_a_multipart_body_is_what_is_checked(data: bytes, size: int) -> None:
+    mark = b"--==frontier=="
+    head = mark + b'\r\ncontent-type: application/json\r\n\r\n{"name": "a"}\r\n'
+    body = head + mark + b"\r\ncontent-type: text/plain\r\n\r\n" + data + b"\r\n" + mark + b"--"
+    good, bad = declared({}, {"crc32c": crc(data)}), declared({}, {"md5Hash": md5(data + b"x")})
+    assert asyncio.run(gathered(checked_multipart(pieces(body, size), good, mark))) == body
+    with pytest.raises(Mismatch, match="Provided MD5 hash"):
+        asyncio.run(gathered(checked_multipart(pieces(body, size), bad, mark)))
+
+
+def test_bytes_that_differ_end_before_their_end() -> None:
+    """So that the server behind, which counts them, makes no object."""
+    data = b"x" * 4000
+    seen = bytearray()
+
+    async def run() -> None:
+        async for piece in checked(pieces(data, 100), declared({"content-md5": md5(b"y")}, {})):
+            seen.extend(piece)
+
+    with pytest.raises(Mismatch, match="doesn't match calculated MD5 hash"):
+        asyncio.run(run())
+    assert len(seen) < len(data)
+
+
+def test_a_patch_keeps_the_generation_and_counts(tmp_path: Path) -> None:
+    """Also after a restart; an object that was written again since is not touched."""
+    before = {"bucket": "b", "name": "n", "generation": "1", "metageneration": "1"}
+    after = {**before, "generation": "2"}
+    store = Store(tmp_path / "state")
+    Marks(store).patched(before, after, "now")
+    marks = Marks(store)
+    shown = {**before, "metageneration": "2", "updated": "now"}
+    assert marks.shown(after) == shown
+    assert marks.real("b", "n", "1") == "2"
+    marks.patched(shown, {**after, "generation": "3"}, "later")
+    assert marks.shown({**after, "generation": "3"})["metageneration"] == "3"
+    assert marks.shown({**after, "generation": "4"})["generation"] == "4"
+    marks.forget("b", "n")
+    assert not Marks(store)
+    store.close()
