@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headway_emulator.engine import substitutions
+from headway_emulator.engine import build_rules, build_secrets, substitutions
 from headway_emulator.engine.build_processes import NotedSteps
 from headway_emulator.engine.build_steps import Command, EngineSteps, Step, StepError
 from headway_emulator.engine.builds import Builds
-from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.clock import SystemClock, VirtualClock
 from headway_emulator.engine.faults import Faults
 from headway_emulator.engine.images import NotedImages
 from headway_emulator.engine.objects import ObjectError
@@ -57,6 +58,78 @@ class TestSubstitutions:
     def test_a_users_name_begins_with_an_underscore(self, name: str) -> None:
         with pytest.raises(ApiError, match="does not respect format"):
             filled(substitutions={name: "x"})
+
+    def test_what_is_no_substitution_is_left_to_the_step(self) -> None:
+        args = ["$(pwd)", "$lower", "${lower}", "${_A:-1}", "cost: 5$"]
+        assert filled(steps=[{"name": "x", "args": args}])["steps"][0]["args"] == args
+
+    def test_a_request_may_give_what_a_repository_would(self) -> None:
+        assert filled(tags=["$TAG_NAME"], substitutions={"TAG_NAME": "v1"})["tags"] == ["v1"]
+
+    def test_values_may_name_others_where_the_build_asks_for_it(self) -> None:
+        given = {"_A": "${_B}-$PROJECT_ID", "_B": "b"}
+        dynamic = filled(tags=["$_A", "$_B"], substitutions=given, options={"dynamicSubstitutions": True})
+        assert dynamic["tags"] == ["b-headway-local", "b"]
+        assert dynamic["substitutions"]["_A"] == "b-headway-local"
+        assert filled(tags=["$_A", "$_B"], substitutions=given)["tags"] == ["${_B}-$PROJECT_ID", "b"]
+
+    def test_values_that_name_each_other_are_refused(self) -> None:
+        given = {"_A": "$_B", "_B": "$_A"}
+        with pytest.raises(ApiError, match="_A -> _B -> _A"):
+            filled(tags=["$_A"], substitutions=given, options={"dynamicSubstitutions": True})
+
+    def test_a_default_stands_in_for_a_value_that_is_not_given(self) -> None:
+        dynamic = {"dynamicSubstitutions": True}
+        assert filled(tags=["${_A:-b}", "${BRANCH_NAME:-main}"], options=dynamic)["tags"] == ["b", "main"]
+        with pytest.raises(ApiError, match='"_A" is not matched in the substitution data'):
+            filled(tags=["${_A^^}"], options=dynamic)
+
+    @pytest.mark.parametrize(
+        ("expression", "expected"),
+        [
+            ("${_V^}", "Feature/a-b-a.tar.gz"),
+            ("${_V^^}", "FEATURE/A-B-A.TAR.GZ"),
+            ("${_U,}", "aBC"),
+            ("${_U,,}", "abc"),
+            ("${#_U}", "3"),
+            ("${_V:8}", "a-b-a.tar.gz"),
+            ("${_V:8:3}", "a-b"),
+            ("${_V: -2}", "gz"),
+            ("${_V:0:-3}", "feature/a-b-a.tar"),
+            ("${_V#*/}", "a-b-a.tar.gz"),
+            ("${_V##*.}", "gz"),
+            ("${_V%.*}", "feature/a-b-a.tar"),
+            ("${_V%%.*}", "feature/a-b-a"),
+            ("${_V/-/_}", "feature/a_b-a.tar.gz"),
+            ("${_V//-/_}", "feature/a_b_a.tar.gz"),
+            ("${_V//[.-]/_}", "feature/a_b_a_tar_gz"),
+            ("${_V/#feature/fix}", "fix/a-b-a.tar.gz"),
+            ("${_V/%gz/xz}", "feature/a-b-a.tar.xz"),
+            ("${_V/#none/x}", "feature/a-b-a.tar.gz"),
+            ("${_V//\\//.}", "feature.a-b-a.tar.gz"),
+            ("${_V//-}", "feature/aba.tar.gz"),
+            ("${_E:-word}", "word"),
+            ("${_U:-word}", "ABC"),
+            ("${_E:=$_U}", "ABC"),
+        ],
+    )
+    def test_bash_expansions_are_bash_s(self, expression: str, expected: str) -> None:
+        given = {"_V": "feature/a-b-a.tar.gz", "_U": "ABC", "_E": ""}
+        options = {"dynamicSubstitutions": True, "substitutionOption": "ALLOW_LOOSE"}
+        assert filled(tags=[expression], substitutions=given, options=options)["tags"] == [expected]
+
+
+class TestGraph:
+    def test_a_step_waits_for_all_before_it_unless_it_says_for_which(self) -> None:
+        steps: list[dict[str, Any]] = [
+            {"id": "a"},
+            {"waitFor": ["-"]},
+            {"waitFor": ["a"]},
+            {"waitFor": ["a", "-"]},
+            {},
+        ]
+        found = build_rules.dependencies(steps)
+        assert found == [set(), set(), {0}, {0}, {0, 1, 2, 3}]
 
 
 class TestSteps:
@@ -130,6 +203,58 @@ class TestSteps:
         assert all(images.digest(name).startswith("sha256:") for name in ("a:1", "b:1", "c:1"))
         assert images.digest("d:1") == ""
 
+    def test_paths_of_the_container_become_those_of_this_machine(self, tmp_path: Path) -> None:
+        """Without an engine; only whole paths, and a volume's as well."""
+        spec = {"script": "cat /workspace/a /data/b /workspaces /my/workspace"}
+        volumes = [{"name": "vol", "path": "/data"}]
+        step = Step("b-1", 0, {"name": "x", **spec}, [], tmp_path, volumes=volumes)
+        step.make_folders()
+        plan = NotedSteps(NotedImages(Store(tmp_path / "s.sqlite3"))).plan(step)
+        assert isinstance(plan, Command)
+        said = Path(plan.words[0]).read_text().splitlines()[-1]
+        assert said == f"cat {tmp_path}/workspace/a {tmp_path}/volumes/vol/b /workspaces /my/workspace"
+        assert "There is no Docker engine" in plan.notes[0]
+
+    def test_a_secret_is_in_the_environment_and_in_no_argument(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        step = Step("b-1", 0, {"name": "ubuntu"}, [], tmp_path, secrets={"TOKEN": "hush"})
+        plan = self.engine(tmp_path, monkeypatch).plan(step)
+        assert isinstance(plan, Command)
+        assert plan.env["TOKEN"] == "hush"
+        assert ("TOKEN" in plan.words, any("hush" in word for word in plan.words)) == (True, False)
+
+    def test_docker_run_mounts_a_volume_of_the_build_by_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on Google's machines: cloud-builders#372."""
+        args = ["run", "-v", "vol:/data", "--volume=/workspace:/w", "-v", "/etc:/e", "x"]
+        spec = {"name": DOCKER, "args": args}
+        step = Step("b-1", 0, spec, [], tmp_path, volumes=[{"name": "vol", "path": "/v"}])
+        step.make_folders()
+        plan = self.engine(tmp_path, monkeypatch).plan(step)
+        assert isinstance(plan, Command)
+        mounts = [f"{tmp_path}/volumes/vol:/data", f"--volume={tmp_path}/workspace:/w", "/etc:/e"]
+        assert [plan.words[3], plan.words[4], plan.words[6]] == mounts
+
+
+class TestSecrets:
+    def test_a_version_is_found_by_number_alias_and_latest(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "s.sqlite3")
+        parent = "projects/123/secrets/s"
+        store.put("secret", parent, {"name": parent, "versionAliases": {"stable": "1"}})
+        for number, value in (("1", "b25l"), ("2", "dHdv")):
+            name = f"{parent}/versions/{number}"
+            store.put("secretVersion", name, {"name": name, "state": "ENABLED"})
+            store.put("secretPayload", name, {"data": value})
+        wanted = [
+            {"env": env, "versionName": f"projects/p/secrets/s/versions/{env}"}
+            for env in ("1", "stable", "latest")
+        ]
+        found = build_secrets.values(store, wanted, "p", "123", "2026-11-22T00:00:00Z")
+        assert found == {"1": "one", "stable": "one", "latest": "two"}
+        store.close()
+
 
 class Shell:
     """Runs a step's script by the shell of this machine."""
@@ -168,9 +293,31 @@ class TestLives:
         steps = [{"name": "sh", "script": "sleep 60 &"}]
         made = builds.create("global", {"steps": steps, "timeout": "0.5s", "options": {"logging": "NONE"}})
         deadline = time.monotonic() + 10
-        while (status := builds.get("global", made["id"])["status"]) != "TIMEOUT" and time.monotonic() < deadline:
+        while (
+            status := builds.get("global", made["id"])["status"]
+        ) != "TIMEOUT" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert status == "TIMEOUT"
+
+    def test_a_quota_says_how_many_builds_run_at_once_and_the_rest_wait(self, tmp_path: Path) -> None:
+        store, clock = Store(tmp_path / "s.sqlite3"), VirtualClock(0)
+        quota = {"region": "europe-*", "metric": "concurrent_builds", "limit": 1}
+        told = replace(settings(tmp_path), quotas=(quota,))
+        parts = (store, clock, NoStorage(), Shell(store), Faults(store, clock))
+        builds = Builds(told, *parts)  # type: ignore[arg-type]
+        body = {"steps": [{"name": "sh", "script": "sleep 60"}], "options": {"logging": "NONE"}}
+        body |= {"queueTtl": "1800s"}
+        made = [builds.create(place, body)["id"] for place in ("europe-west1", "europe-west1", "us-central1")]
+        clock.advance(0)
+        status = [
+            builds.get(p, i)["status"]
+            for p, i in zip(("europe-west1",) * 2 + ("us-central1",), made, strict=True)
+        ]
+        assert status == ["WORKING", "QUEUED", "WORKING"]
+        clock.advance(1800)
+        assert builds.get("europe-west1", made[1])["status"] == "EXPIRED"
+        builds.close()
+        store.close()
 
     def test_storage_that_does_not_answer_is_unavailable_and_no_fault_of_the_emulator(
         self, builds: Builds
