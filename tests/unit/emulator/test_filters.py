@@ -218,5 +218,5 @@ class TestLogQueries:
         except ApiError as error:
             said = error.status
         else:
-            said = "held" if all([condition.holds(ENTRY) for condition in conditions]) else "dropped"
+            said = "held" if all(condition.holds(ENTRY) for condition in conditions) else "dropped"
         assert said in ("held", "dropped", "INVALID_ARGUMENT", "UNIMPLEMENTED")
