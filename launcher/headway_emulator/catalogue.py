@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headway_emulator.engine import faults as engine_faults
 from headway_emulator.rest import Service
 
 VERSION = re.compile(r"/(v\d\w*|ui)/")
@@ -51,14 +52,33 @@ def of_this_version() -> Listing:
 
 def markdown(found: Listing) -> str:
     """A table of the services, then one table of methods for each."""
+    return f"{services(found)}\n{methods(found)}"
+
+
+def services(found: Listing) -> str:
+    """How far each goes."""
     rows = [f"| `{name}` | {_cell(service['fidelity'])} |" for name, service in found.items()]
-    parts = ["\n".join(["| service | how far it goes |", "|---|---|", *rows])]
-    for name, service in found.items():
-        if not service["methods"]:
-            continue
-        head = [f"### {name}", "", "| method | versions | request | permission |", "|---|---|---|---|"]
-        parts.append("\n".join([*head, *_rows(service["methods"])]))
+    return "\n".join(["| service | how far it goes |", "|---|---|", *rows]) + "\n"
+
+
+def methods(found: Listing) -> str:
+    """A table for each service that is a list of rules."""
+    head = ["", "| method | versions | request | permission |", "|---|---|---|---|"]
+    parts = [
+        "\n".join([f"### {name}", *head, *_rows(service["methods"])])
+        for name, service in found.items()
+        if service["methods"]
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def faults() -> str:
+    """What each kind of fault may say."""
+    rows = [
+        f"| `{name}` | {_codes(kind.where)} | {_codes(kind.what)} |"
+        for name, kind in engine_faults.KINDS.items()
+    ]
+    return "\n".join(["| kind | where (patterns) | what |", "|---|---|---|", *rows]) + "\n"
 
 
 def text(found: Listing) -> str:
@@ -92,6 +112,10 @@ def _rows(methods: Sequence[Mapping[str, str]]) -> list[str]:
         f"| {_code(name)} | {', '.join(filter(None, of))} | {_code(f'{verb} {path}')} | {_code(permission)} |"
         for (name, verb, path, permission), of in versions.items()
     ]
+
+
+def _codes(words: Iterable[str]) -> str:
+    return ", ".join(map(_code, words))
 
 
 def _code(words: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from headway_emulator import record
 from headway_emulator.asking import Refused, ask
@@ -24,7 +24,6 @@ from headway_emulator.hosts import prefix
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-STORAGE = "google.cloud.storage"
 
 C = TypeVar("C")
 Way = Literal["transparent", "explicit"]
@@ -109,30 +108,47 @@ class Emulator:
         return self.url if service == "storage" else f"{self.url}/{service}"
 
     def client(self, cls: type[C], **options: Any) -> C:
-        """Any client class of Google's, pointed here: over REST, without credentials.
+        """Any client class of Google's, pointed here: over REST where it can, without credentials.
 
-        TypeError for a class that only speaks gRPC; `options` go to the class as they are.
+        `options` go to the class as they are.
         """
+        if not hasattr(cls, "get_transport_class"):  # storage, logging: written by hand, with a project
+            return cls(**(self._by_hand(cls.__module__) | options))
+        return cls(**(self._generated(cls) | options))
+
+    def _by_hand(self, module: str) -> dict[str, Any]:
         from google.auth.credentials import AnonymousCredentials
 
-        given: dict[str, Any] = {"credentials": AnonymousCredentials(), **options}
-        host = getattr(cls, "DEFAULT_ENDPOINT", None)
-        if host is None:  # storage, logging: written by hand, with a project
-            service = cls.__module__.removeprefix("google.cloud.").split(".")[0].split("_")[0]
-            given = {
-                "project": self.project,
-                "client_options": {"api_endpoint": self.endpoint(service)},
-            } | given
-            return cls(**given, **({"_use_grpc": False} if service == "logging" else {}))
-        transport = "rest_asyncio" if cls.__name__.endswith("AsyncClient") else "rest"
-        _check_transport(cls, transport)
-        if transport == "rest_asyncio":
-            from google.auth.aio.credentials import AnonymousCredentials as AsyncAnonymous
+        service = module.removeprefix("google.cloud.").split(".")[0].split("_")[0]
+        address = {"api_endpoint": self.endpoint(service)}
+        given = {"project": self.project, "credentials": AnonymousCredentials(), "client_options": address}
+        return given | ({"_use_grpc": False} if service == "logging" else {})
 
-            given = {"credentials": AsyncAnonymous(), **options}
-        found = prefix(str(host))
-        address = {"api_endpoint": f"{self.url}{f'/{host}'.split('.')[0] if found is None else found}"}
-        return cls(**{"transport": transport, "client_options": address} | given)
+    def _generated(self, cls: Any) -> dict[str, Any]:
+        from google.auth.aio.credentials import AnonymousCredentials as AsyncAnonymous
+        from google.auth.credentials import AnonymousCredentials
+
+        is_async = cls.__name__.endswith("AsyncClient")
+        transport = "rest_asyncio" if is_async else "rest"
+        if _has(cls, transport) is None:
+            return {"transport": self._grpc_transport(cls, is_async=is_async)}
+        host = str(cls.DEFAULT_ENDPOINT)
+        found = prefix(host)
+        return {
+            "transport": transport,
+            "credentials": AsyncAnonymous() if is_async else AnonymousCredentials(),
+            "client_options": {
+                "api_endpoint": f"{self.url}{f'/{host}'.split('.')[0] if found is None else found}"
+            },
+        }
+
+    def _grpc_transport(self, cls: Any, *, is_async: bool) -> Any:
+        """Of a class that only speaks gRPC: the emulator's port takes it without TLS as well."""
+        import grpc
+
+        place = urlsplit(self.url).netloc
+        channel = grpc.aio.insecure_channel(place) if is_async else grpc.insecure_channel(place)
+        return cls.get_transport_class("grpc_asyncio" if is_async else "grpc")(channel=channel)
 
     def bucket(self, name: str) -> str:
         """Make a bucket, or find it there; gives gs://NAME."""
@@ -263,17 +279,12 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait(STOP_SECONDS)
 
 
-def _check_transport(cls: type, transport: str) -> None:
-    """TypeError with the way out where the class has no such transport."""
-    find = getattr(cls, "get_transport_class", None)
+def _has(cls: Any, transport: str) -> Any:
+    """The class's transport of that name, or None."""
     try:
-        if find is not None:
-            find(transport)
-    except KeyError as error:
-        raise TypeError(
-            f"{cls.__name__} has no {transport} transport: it speaks gRPC. Construct it with no endpoint "
-            "under the transparent way's environment variables (docs: emulator, pointing clients at it)."
-        ) from error
+        return cls.get_transport_class(transport)
+    except KeyError:
+        return None
 
 
 def _tables(name: str, documents: Sequence[Document]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from google.api_core.exceptions import MethodNotImplemented
 from google.cloud import secretmanager, storage
 from google.cloud.aiplatform_v1 import JobServiceAsyncClient, JobServiceClient
 from google.cloud.devtools.cloudbuild_v1 import CloudBuildClient
@@ -90,11 +91,11 @@ def test_an_asynchronous_client_is_built(gcp: Emulator) -> None:
     assert client.transport.kind == "rest_asyncio"
 
 
-def test_a_class_that_speaks_grpc_alone_is_refused_with_the_way_out(gcp: Emulator) -> None:
-    from google.cloud.monitoring_v3 import MetricServiceClient
+def test_a_class_that_speaks_grpc_alone_is_built_too(gcp: Emulator) -> None:
+    from google.cloud.logging_v2.services.config_service_v2 import ConfigServiceV2Client
 
-    with pytest.raises(TypeError, match="MetricServiceClient has no rest transport: it speaks gRPC"):
-        gcp.client(MetricServiceClient)
+    with pytest.raises(MethodNotImplemented, match="does not implement google.logging"):
+        list(gcp.client(ConfigServiceV2Client).list_buckets(parent=gcp.parent))
 
 
 def test_clients_with_default_endpoints_reach_it_because_the_environment_is_set(gcp: Emulator) -> None:

@@ -40,6 +40,7 @@ from tests.unit.documentation import (
 )
 
 DOCS = ROOT / "docs"
+EMULATOR_TOML = "file: emulator.toml"
 
 
 def table(page: str, section: str | None = None) -> list[list[str]]:
@@ -61,7 +62,7 @@ def test_a_yaml_snippet_is_a_config_that_loads(snippet: Snippet, tmp_path: Path)
     load(file)
 
 
-@pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
+@pytest.mark.parametrize("snippet", [s for s in snippets("toml") if s.note != EMULATOR_TOML], ids=str)
 def test_a_toml_snippet_is_a_headway_toml_whose_profiles_are_places(snippet: Snippet, tmp_path: Path) -> None:
     (tmp_path / "headway.toml").write_text(snippet.text, encoding="utf-8")
     for profile in re.findall(r"^\[profiles\.(\w+)\]", snippet.text, re.MULTILINE):
@@ -273,24 +274,36 @@ def test_training_code_md_has_every_variable_of_the_training_process() -> None:
     assert documented == {value for key, value in vars(TrainingVariables).items() if key.isupper()}
 
 
-def test_emulator_md_has_every_method_of_every_service() -> None:
-    from headway_emulator.services import (
-        artifactregistry,
-        cloudbuild,
-        logging,
-        metadata,
-        secretmanager,
-        vertex,
-    )
+def test_emulator_md_has_the_tables_that_the_emulator_writes() -> None:
+    from headway_emulator import catalogue
+    from headway_emulator.commands import methods
 
-    world: Any = SimpleNamespace(settings=None)
-    services = [
-        module.service(world)
-        for module in (vertex, cloudbuild, logging, artifactregistry, secretmanager, metadata)
-    ]
-    documented = {words(row[0])[0]: set(words(row[1])) for row in table("emulator.md")}
-    documented.pop("storage")
-    assert documented == {service.name: {rule.name for rule in service.rules} for service in services}
+    page = (DOCS / "emulator.md").read_text(encoding="utf-8")
+    written = methods.replaced(page, methods.tables(catalogue.of_this_version()))
+    assert page == written, "headway-emulator methods --write docs/emulator.md"
+
+
+def test_emulator_md_has_every_command_every_key_of_its_file_and_every_option_of_its_mark() -> None:
+    from headway_emulator import configuration, main, pytest_plugin
+    from headway_emulator.engine import faults
+
+    page = (DOCS / "emulator.md").read_text(encoding="utf-8")
+    for command in main.COMMANDS:
+        assert command == "version" or f"headway-emulator {command}" in page
+    for keys in configuration.TABLES.values():
+        assert [key for key in keys if f"`{key}`" not in page and f"\n{key} = " not in page] == []
+    assert set(pytest_plugin.OPTIONS) | {pytest_plugin.ENVIRON} <= set(
+        first_words(table("emulator.md", "In tests"))
+    )
+    assert [kind for kind in faults.KINDS if f"`{kind}`: " not in page] == []
+
+
+def test_the_emulator_toml_of_emulator_md_is_one_that_is_read(tmp_path: Path) -> None:
+    from headway_emulator import configuration
+
+    (snippet,) = [one for one in snippets("toml") if one.note == EMULATOR_TOML]
+    (tmp_path / "emulator.toml").write_text(snippet.text, encoding="utf-8")
+    assert configuration.read(tmp_path / "emulator.toml")["clock"] == "virtual"
 
 
 def test_the_config_of_the_example_is_the_one_that_config_md_shows() -> None:

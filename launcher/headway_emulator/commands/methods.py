@@ -1,15 +1,17 @@
-"""`headway-emulator methods`: the tables of the documentation come from here."""
+"""`headway-emulator methods`: what is emulated; the tables of the documentation come from here."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from headway_emulator.commands import target
 
-BEGIN = "<!-- methods: written by `headway-emulator methods --write docs/emulator.md` -->"
-END = "<!-- end of methods -->"
+MARK = "<!-- {name}: written by `headway-emulator methods --write docs/emulator.md` -->"
+END = "<!-- end of {name} -->"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--json", action="store_true", help="as GET / gives them")
     how.add_argument("--markdown", action="store_true", help="as tables")
     how.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the tables between their marks in a page"
+        "--write", type=Path, metavar="FILE", help="put all tables between their marks in a page"
     )
 
 
@@ -27,7 +29,7 @@ def run(flags: argparse.Namespace) -> int:
     found = catalogue.of_this_version()
     if flags.write:
         page = flags.write.read_text(encoding="utf-8")
-        flags.write.write_text(replaced(page, catalogue.markdown(found)), encoding="utf-8")
+        flags.write.write_text(replaced(page, tables(found)), encoding="utf-8")
     elif flags.json:
         target.say(json.dumps(found, indent=2))
     else:
@@ -35,10 +37,23 @@ def run(flags: argparse.Namespace) -> int:
     return 0
 
 
-def replaced(page: str, tables: str) -> str:
-    """The page with these tables between its marks; ValueError where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+def tables(found: Mapping[str, Mapping[str, object]]) -> Mapping[str, str]:
+    """Mark in the page to the tables below it."""
+    from headway_emulator import catalogue
+
+    return {
+        "services": catalogue.services(found),
+        "methods": catalogue.methods(found),
+        "faults": catalogue.faults(),
+    }
+
+
+def replaced(page: str, tables: Mapping[str, str]) -> str:
+    """The page with these tables between their marks; ValueError where it lacks one."""
+    for name, table in tables.items():
+        begin, end = MARK.format(name=name), END.format(name=name)
+        pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
+        page, count = pattern.subn(lambda _, new=f"{begin}\n\n{table}\n{end}": new, page)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"the page has {count} times {begin!r} with {end!r}, not once")
+    return page
