@@ -94,7 +94,7 @@ def test_an_asynchronous_client_is_built(gcp: Emulator) -> None:
 def test_a_class_that_speaks_grpc_alone_is_built_too(gcp: Emulator) -> None:
     from google.cloud.logging_v2.services.config_service_v2 import ConfigServiceV2Client
 
-    with pytest.raises(MethodNotImplemented, match="does not implement google.logging"):
+    with pytest.raises(MethodNotImplemented, match=r"does not implement google\.logging"):
         list(gcp.client(ConfigServiceV2Client).list_buckets(parent=gcp.parent))
 
 
