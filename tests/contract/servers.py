@@ -111,6 +111,7 @@ class Emulator:
         words += ["--storage-url", self.storage_url, "--executor", self.executor, "--port", str(self.port)]
         words += [word for host in self.hosts for word in ("--host", host)]
         words += ["--nonce", nonce, "--port-file", str(port_file), "--grace", str(self.grace)]
+        words += ["--check-replies"]
         words += ["--network", self.network] if self.network else []
         words += ["--clock", self.clock] if self.clock != "real" else []
         words += self.flags
