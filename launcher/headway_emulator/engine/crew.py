@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from headway_emulator.engine.clock import Hold
 from headway_emulator.engine.executor import Executor, Exited, Handle, Line, Replica
 from headway_emulator.engine.job_logs import JobLog
 from headway_emulator.engine.loop import Lane
@@ -34,6 +35,7 @@ class Crew:
         """Which start of a task is the present one: what an earlier one reports is of no interest."""
         self._early: dict[str, Exited] = {}
         """Exits that were reported before the start was."""
+        self._dying: dict[str, Hold] = {}
         self.alive: set[str] = set()
         self.starting: set[str] = set()
 
@@ -91,7 +93,9 @@ class Crew:
             self._loop.beside(self._handles[task].terminate, _nothing)
 
     def kill(self, *tasks: str) -> None:
+        """SIGKILL, which ends for sure: virtual time waits until it has."""
         for task in sorted(self.alive & set(tasks)):
+            self._dying.setdefault(task, self._loop.hold())
             self._loop.beside(self._handles[task].kill, _nothing)
 
     def discard(self, then: Callable[[], None]) -> None:
@@ -108,6 +112,8 @@ class Crew:
         """What outlives even SIGKILL is left to the executor's sweep."""
         self.alive.clear()
         self._handles.clear()
+        for task in tuple(self._dying):
+            self._has_died(task)
         self._turn = {task: turn + 1 for task, turn in self._turn.items()}
 
     def read(self, task: str, path: str) -> bytes | None:
@@ -129,6 +135,7 @@ class Crew:
         if (event := self._early.pop(task, None)) is not None and task in self.alive:
             self.alive.discard(task)
             self._tell_exited(event)
+            self._has_died(task)
 
     def _report(self, turn: int, event: Exited) -> None:
         """From an executor's thread."""
@@ -142,6 +149,11 @@ class Crew:
         elif event.task in self.alive:
             self.alive.discard(event.task)
             self._tell_exited(event)
+            self._has_died(event.task)
+
+    def _has_died(self, task: str) -> None:
+        if (hold := self._dying.pop(task, None)) is not None:
+            hold.release()
 
 
 class _Reports:

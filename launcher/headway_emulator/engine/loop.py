@@ -73,6 +73,10 @@ class Loop:
         except RuntimeError:
             hold.release()  # the emulator is ending: nothing new is begun
 
+    def hold(self) -> Hold:
+        """Virtual time waits until it is released."""
+        return self._clock.working()
+
     def lane(self, broken: Callable[[Exception], None]) -> Lane:
         """The same for one owner, who is told of a call of its own that went wrong."""
         return Lane(self, broken)
@@ -107,6 +111,9 @@ class Lane:
 
     def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         self._loop.beside(work, lambda result: self._made(lambda: then(result)))
+
+    def hold(self) -> Hold:
+        return self._loop.hold()
 
     def _made(self, call: Callable[[], None]) -> None:
         try:
