@@ -22,6 +22,7 @@ from headway_emulator.engine.processes import end_strays
 from headway_emulator.engine.scheduler import Scheduler
 from headway_emulator.engine.store import Store
 from headway_emulator.engine.trainings import Trainings
+from headway_emulator.engine.tuning import Tuning
 from headway_emulator.recording import Recorder
 from headway_emulator.settings import Settings
 from headway_emulator.world import World
@@ -46,13 +47,26 @@ def open_world(settings: Settings) -> World:
     objects = Objects(settings.storage_url, settings.project)
     trainings = Trainings(settings, store, clock, executor, faults)
     jobs = Jobs(store, trainings)
+    tuning = Tuning(store, clock, trainings, jobs)
     builds = Builds(settings, store, clock, objects, runner, faults)
     builds.recover()
     trainings.recover()
+    tuning.recover()
     scheduler = Scheduler(settings, store, clock)
     scheduler.recover()
     return World(
-        settings, store, clock, trainings, jobs, builds, runner.images, faults, recorder, scheduler, lock
+        settings,
+        store,
+        clock,
+        trainings,
+        jobs,
+        tuning,
+        builds,
+        runner.images,
+        faults,
+        recorder,
+        scheduler,
+        lock,
     )
 
 
@@ -60,6 +74,7 @@ def close(world: World) -> None:
     """Builds and process jobs are ended; containers go on running."""
     world.scheduler.close()
     world.builds.close()
+    world.tuning.close()
     world.trainings.close()
     world.clock.close()
     world.recorder.close()

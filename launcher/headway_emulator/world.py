@@ -13,6 +13,7 @@ from headway_emulator.engine.jobs import Jobs
 from headway_emulator.engine.scheduler import Scheduler
 from headway_emulator.engine.store import Store
 from headway_emulator.engine.trainings import Trainings
+from headway_emulator.engine.tuning import Tuning
 from headway_emulator.errors import ApiError
 from headway_emulator.recording import Recorder
 from headway_emulator.settings import Settings
@@ -27,6 +28,7 @@ class World:
     clock: Clock
     trainings: Trainings
     jobs: Jobs
+    tuning: Tuning
     builds: Builds
     images: Images
     faults: Faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -26,7 +27,11 @@ class Artifacts:
         found: list[str] = []
         token = ""
         while True:
-            params = {"prefix": prefix, "maxResults": PAGE, **({"pageToken": token} if token else {})}
+            params: dict[str, str | int] = {
+                "prefix": prefix,
+                "maxResults": PAGE,
+                **({"pageToken": token} if token else {}),
+            }
             page = self._ask("GET", f"/storage/v1/b/{bucket}/o", folder, params)
             found += [item["name"] for item in page.get("items", [])]
             if not (token := page.get("nextPageToken", "")):
@@ -46,14 +51,14 @@ class Artifacts:
             )
             self._ask("POST", path, f"gs://{bucket}/{name}", {})
 
-    def _ask(self, verb: str, path: str, what: str, params: dict[str, str | int]) -> dict[str, object]:
+    def _ask(self, verb: str, path: str, what: str, params: dict[str, str | int]) -> dict[str, Any]:
         try:
             response = httpx.request(verb, self._url + path, params=params, timeout=DEADLINE)
         except httpx.HTTPError as error:
             raise ArtifactError(f"could not reach {what}: {error}") from error
         if response.status_code != 200:
             raise ArtifactError(f"could not read or copy {what}: HTTP {response.status_code}")
-        answer: dict[str, object] = response.json()
+        answer: dict[str, Any] = response.json()
         return answer
 
 

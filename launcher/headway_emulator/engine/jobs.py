@@ -21,7 +21,7 @@ class Jobs:
     def __init__(self, store: Store, trainings: Trainings) -> None:
         self._store = store
         self._trainings = trainings
-        trainings.observe(KIND, self._changed)
+        trainings.observe(KIND, self.show)
 
     def create(self, parent: str, body: Mapping[str, Any]) -> Document:
         """Store a validated CustomJob and begin it; ids have 19 digits, as Vertex AI's."""
@@ -60,7 +60,7 @@ class Jobs:
             raise precondition(f"The CustomJob {name} is in state {state}; cancel it before deleting it.")
         self._store.delete(KIND, name)
 
-    def _changed(self, training: Document) -> None:
+    def show(self, training: Document) -> None:
         """In the loop's thread: what the training came to is shown by its job."""
         job = self._store.get(KIND, training["name"])
         shown = {field: training[field] for field in SHOWN if field in training}

@@ -17,6 +17,8 @@ from headway_emulator.engine.store import Store
 
 INHERITED = ("LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """Of the emulator's own environment, only what a program needs to run on this machine."""
+FILES = ("CLOUD_ML_HP_METRIC_FILE",)
+"""Variables that name a file of the replica's own disk."""
 DRAIN_SECONDS = 2.0
 
 
@@ -136,7 +138,7 @@ class ProcessHandle:
 
     def read(self, path: str) -> bytes | None:
         """Only files below the replica's home, which stands for its whole disk."""
-        file = (self._home / path).resolve()
+        file = _inside(self._home, path).resolve()
         return file.read_bytes() if file.is_relative_to(self._home.resolve()) and file.is_file() else None
 
     def _thread(self, target: object, *args: object) -> threading.Thread:
@@ -165,7 +167,13 @@ class ProcessHandle:
 def _environment(replica: Replica, home: Path) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**inherited, **replica.env, "HOME": str(home), "PATH": path}
+    files = {name: str(_inside(home, replica.env[name])) for name in FILES if name in replica.env}
+    return {**inherited, **replica.env, **files, "HOME": str(home), "PATH": path}
+
+
+def _inside(home: Path, path: str) -> Path:
+    """Where a path of a replica's disk is: its home stands for the root."""
+    return home / path.lstrip("/")
 
 
 def _satisfies(executor: ProcessExecutor) -> Executor:

@@ -83,6 +83,7 @@ class Training:
         self._spec: Mapping[str, Any] = document["spec"]
         self._scheduling: Mapping[str, Any] = self._spec.get("scheduling", {})
         self._alarms: dict[str, Alarm] = {}
+        self._keeping = False
         self._lane = parts.loop.lane(self._start_failed)
         self._log = JobLog(parts.store, parts.clock, document["job"])
         self._crew = Crew(self._lane, parts.executor, self._log, self._started, self._exited)
@@ -378,11 +379,26 @@ class Training:
             return
         self._cancel_alarm("kill")
         self._cancel_alarm("give up")
-        if ending := self.document.get("ending"):
+        if self.document.get("ending") and self.document.get("keep") and "kept" not in self.document:
+            self._keep(self.document["keep"])
+        elif ending := self.document.get("ending"):
             self._finish(Outcome(**ending))
         else:
             self._save(**ADMITTED, ended=[], restarting=[], preempting={})
             self._crew.discard(self.provision)
+
+    def _keep(self, path: str) -> None:
+        """Take what the owner wants to have of the primary replica before that is gone."""
+
+        def taken(content: bytes | Exception | None) -> None:
+            self._keeping = False
+            text = content.decode(errors="replace") if isinstance(content, bytes) else ""
+            self._save(kept=text)
+            self._perhaps_over()
+
+        if not self._keeping:
+            self._keeping = True
+            self._lane.beside(lambda: self._crew.read(PRIMARY, path), taken)
 
     def _finish(self, outcome: Outcome) -> None:
         """The log is complete by now: executors report an exit after its last line."""

@@ -34,6 +34,8 @@ class Order:
     display_name: str = ""
     trial: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    keep: str = ""
+    """A file of the primary replica that the document holds as `kept`, once the training is over."""
 
 
 class Trainings:
@@ -145,6 +147,7 @@ class Trainings:
             "displayName": order.display_name,
             "trial": order.trial,
             "env": dict(order.env),
+            "keep": order.keep,
             "phase": "queued",
             "state": "JOB_STATE_QUEUED",
             "createTime": now,

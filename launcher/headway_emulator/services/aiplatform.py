@@ -9,6 +9,7 @@ from headway_emulator.services import (
     vertex_operations,
     vertex_pipelines,
     vertex_tensorboards,
+    vertex_tuning,
 )
 from headway_emulator.world import World
 
@@ -17,10 +18,11 @@ def service(world: World) -> Service:
     """The jobs first: their paths are asked for most."""
     jobs = vertex.service(world)
     rules: list[Rule] = [*jobs.rules]
-    for module in (vertex_models, vertex_tensorboards, vertex_pipelines, vertex_operations):
+    for module in (vertex_tuning, vertex_models, vertex_tensorboards, vertex_pipelines, vertex_operations):
         rules += module.rules(world)
     fidelity = (
-        f"{jobs.fidelity}; models with versions, aliases and artifact copies; TensorBoards with what is "
-        "written to them; pipelines, schedules, metadata stores and endpoints are none, and cannot be made"
+        f"{jobs.fidelity}; tuning jobs with real trials, whose algorithm is not Vizier's; models with "
+        "versions, aliases and artifact copies; TensorBoards with what is written to them; pipelines, "
+        "schedules, metadata stores and endpoints are none, and cannot be made"
     )
     return Service(jobs.name, fidelity, rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,7 @@ class Methods:
         request = "BatchCreateTensorboardTimeSeriesRequest"
         return {"tensorboardTimeSeries": self._batch(call, SERIES, request)}
 
-    def _batch(self, call: Call, level: Level, message: str) -> list[Document]:
+    def _batch(self, call: Call, level: Level, message: str) -> Sequence[Document]:
         tree = self._tree
         requests = schema.parse("aiplatform", version_of(call), message, call.body, "").get("requests", [])
         experiment = tree.name(call, EXPERIMENT)
@@ -253,7 +253,7 @@ class Tree:
 
     def operation(self, call: Call, made: Document, verb: str) -> Document:
         """Of an instance, whose changes are long-running."""
-        metadata = (f"{verb}TensorboardOperationMetadata", {})
+        metadata: tuple[str, Document] = (f"{verb}TensorboardOperationMetadata", {})
         return self.operations.made(made["name"], version_of(call), metadata, ("Tensorboard", made))
 
     def parent(self, call: Call, level: Level) -> str:
