@@ -1,6 +1,7 @@
-"""Cloud Monitoring's REST methods, on an emulator whose clock is stepped.
+"""Cloud Monitoring on an emulator whose clock is stepped.
 
-Google's Python client speaks gRPC alone: bodies and replies are checked with its own message classes.
+Google's Python client speaks gRPC alone: it has a test of its own, and the others send REST. Their replies are
+read by the client's message classes.
 """
 
 from __future__ import annotations
@@ -198,6 +199,42 @@ class TestSeries:
         timed.kill()
         timed.start()
         assert [doubles(found) for found in Monitoring(timed).series(metric)] == [[2, 1]]
+
+
+class TestClient:
+    def test_googles_client_writes_and_reads_over_grpc(
+        self, api: Monitoring, timed: Emulator, metric: str
+    ) -> None:
+        import grpc
+        from google.cloud import monitoring_v3
+        from google.cloud.monitoring_v3.services.metric_service.transports import MetricServiceGrpcTransport
+
+        with grpc.insecure_channel(timed.url.removeprefix("http://")) as channel:
+            client = monitoring_v3.MetricServiceClient(transport=MetricServiceGrpcTransport(channel=channel))
+            project = f"projects/{PROJECT}"
+            for value in (1.0, 3.0):
+                api.step(60)
+                point = {"interval": {"end_time": api.now}, "value": {"double_value": value}}
+                series = {"metric": {"type": metric}, "resource": {"type": "global"}, "points": [point]}
+                client.create_time_series(name=project, time_series=[series])
+            asked: dict[str, Any] = {
+                "name": project,
+                "filter": f'metric.type = "{metric}"',
+                "interval": {"start_time": api.now - timedelta(minutes=5), "end_time": api.now},
+                "view": monitoring_v3.ListTimeSeriesRequest.TimeSeriesView.FULL,
+            }
+            (found,) = client.list_time_series(request=asked)
+            assert doubles(found) == [3.0, 1.0]
+            asked["aggregation"] = {
+                "alignment_period": timedelta(minutes=2),
+                "per_series_aligner": monitoring_v3.Aggregation.Aligner.ALIGN_MEAN,
+            }
+            (aligned,) = client.list_time_series(request=asked)
+            assert doubles(aligned) == [2.0]
+            descriptor = client.get_metric_descriptor(name=f"{project}/metricDescriptors/{metric}")
+            assert descriptor.type == metric
+            client.delete_metric_descriptor(name=descriptor.name)
+            assert metric not in [one.type for one in client.list_metric_descriptors(name=project)]
 
 
 class TestAggregation:

@@ -71,6 +71,19 @@ class TestProjects:
         assert list(tested.permissions) == asked
 
 
+def test_the_client_that_others_use_asks_over_grpc(emulator: Emulator) -> None:
+    """google-cloud-aiplatform looks a project's number up so, and has no other way."""
+    import grpc
+    from google.cloud.resourcemanager_v3 import ProjectsClient
+    from google.cloud.resourcemanager_v3.services.projects.transports import ProjectsGrpcTransport
+
+    with grpc.insecure_channel(emulator.url.removeprefix("http://")) as channel:
+        client = ProjectsClient(transport=ProjectsGrpcTransport(channel=channel))
+        assert client.get_project(name=f"projects/{PROJECT}").name == f"projects/{NUMBER}"
+        with pytest.raises(exceptions.PermissionDenied, match=r"resourcemanager\.projects\.get"):
+            client.get_project(name="projects/other-project")
+
+
 class TestServiceAccounts:
     def test_the_default_account_is_there(self, emulator: Emulator) -> None:
         for project in (PROJECT, NUMBER, "-"):

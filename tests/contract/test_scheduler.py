@@ -335,6 +335,44 @@ class TestTokens:
         assert signature
 
 
+class TestLog:
+    def test_each_attempt_is_in_the_execution_log(
+        self, scheduler: CloudSchedulerClient, timed: Emulator, target: Target
+    ) -> None:
+        """In the form of published entries of cloudscheduler.googleapis.com/executions."""
+        target.answers = [500]
+        made(scheduler, target.url, name=f"{PARENT}/jobs/Logged")
+        step(timed, advance="2h")
+        wanted = (
+            'resource.type="cloud_scheduler_job" AND resource.labels.job_id="Logged" '
+            'AND log_id("cloudscheduler.googleapis.com/executions")'
+        )
+        body = {
+            "resourceNames": [f"projects/{PROJECT}"],
+            "filter": wanted,
+            "orderBy": "timestamp asc",
+        }
+        answer = requests.post(f"{timed.url}/logging/v2/entries:list", json=body, timeout=10)
+        assert answer.status_code == 200, answer.text
+        told = [
+            (
+                entry["jsonPayload"]["@type"].rsplit(".", 1)[1],
+                entry["severity"],
+                entry["jsonPayload"].get("status"),
+                entry.get("httpRequest", {}).get("status"),
+            )
+            for entry in answer.json()["entries"]
+        ]
+        assert told == [
+            ("AttemptStarted", "INFO", None, None),
+            ("AttemptFinished", "ERROR", "INTERNAL", 500),
+            ("AttemptStarted", "INFO", None, None),
+            ("AttemptFinished", "INFO", None, 200),
+        ]
+        labels = answer.json()["entries"][0]["resource"]["labels"]
+        assert labels == {"project_id": PROJECT, "location": LOCATION, "job_id": "Logged"}
+
+
 class TestVertex:
     def test_a_scheduled_job_makes_a_custom_job(
         self, scheduler: CloudSchedulerClient, timed: Emulator

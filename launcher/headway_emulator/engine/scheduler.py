@@ -16,15 +16,15 @@ from typing import Any
 import httpx
 
 from headway_emulator.engine import schedule, schedule_calls
-from headway_emulator.engine.clock import SECOND, Alarm, Clock, Hold, nano_timestamp, timestamp
+from headway_emulator.engine.clock import SECOND, Alarm, Clock, Hold, timestamp
 from headway_emulator.engine.schedule_calls import CUT_OFF, LATE, Outcome
+from headway_emulator.engine.schedule_log import ScheduleLog
 from headway_emulator.engine.schedule_retry import next_try
-from headway_emulator.engine.store import Document, LogEntry, Store
+from headway_emulator.engine.store import Document, Store
 from headway_emulator.settings import Settings
 
 KIND = "schedulerJob"
 PLAN = "schedulerPlan"
-LOG = "cloud_scheduler_job"
 HOLD_SECONDS = 5.0
 """Real time after which a virtual clock may step on although an attempt has no answer: to its deadline."""
 CLOSE_SECONDS = 3.0
@@ -48,6 +48,7 @@ class Scheduler:
         self._settings = settings
         self._store = store
         self._clock = clock
+        self._log = ScheduleLog(store, clock)
         self._lock = threading.RLock()
         """Of the thread; the state is guarded by the store's transactions."""
         self._alarms: dict[str, Alarm] = {}
@@ -159,7 +160,7 @@ class Scheduler:
     def _begin(self, job: Document, tick: int) -> None:
         job["lastAttemptTime"] = timestamp(self._clock.now_ns())
         self._store.put(KIND, job["name"], job)
-        self._log(job, "INFO", "AttemptStarted", {"scheduledTime": timestamp(tick)})
+        self._log.started(job, tick)
 
     async def _attempt(self, job: Document, tick: int, hold: Hold) -> Outcome:
         """The answer, or LATE when the deadline has passed, by the emulator's clock or by the machine's."""
@@ -197,23 +198,8 @@ class Scheduler:
         if job is not None:
             job["status"] = outcome.status
             self._store.put(KIND, name, job)
-            told: Document = {"debugInfo": outcome.debug} if outcome.debug else {}
-            if outcome.code:
-                told["status"] = schedule_calls.NAMES[outcome.code]
-            self._log(job, "ERROR" if outcome.code else "INFO", "AttemptFinished", told)
+            self._log.finished(job, outcome)
         return job
-
-    def _log(self, job: Document, severity: str, what: str, told: Document) -> None:
-        """In the form of Cloud Scheduler's execution logs."""
-        payload = {
-            "@type": f"type.googleapis.com/google.cloud.scheduler.logging.{what}",
-            "jobName": job["name"],
-            "targetType": "HTTP",
-            "url": job["httpTarget"]["uri"],
-            **told,
-        }
-        owner, now = job["name"].rsplit("/", 1)[1], nano_timestamp(self._clock.now_ns())
-        self._store.add_logs([LogEntry(LOG, owner, "", now, severity, payload)])
 
     def _submit(self, work: Coroutine[Any, Any, None]) -> None:
         with self._lock:
