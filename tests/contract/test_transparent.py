@@ -85,6 +85,18 @@ def test_asynchronous_clients_work_over_grpc(emulator: Emulator) -> None:
     assert python(emulator, program) == ["grpc_asyncio True"]
 
 
+def test_a_projects_number_is_found_over_grpc(emulator: Emulator) -> None:
+    """As aiplatform asks for it inside a job, where only the number is known; it speaks gRPC there."""
+    program = f"""
+    from google.cloud import aiplatform, resourcemanager_v3
+    found = resourcemanager_v3.ProjectsClient().get_project(name="projects/{PROJECT}")
+    print(found.name, found.project_id, found.state.name)
+    print(aiplatform.initializer.global_config.project)
+    """
+    lines = python(emulator, program, without=("GOOGLE_CLOUD_PROJECT",), more={"CLOUD_ML_PROJECT_ID": NUMBER})
+    assert lines == [f"projects/{NUMBER} {PROJECT} ACTIVE", PROJECT]
+
+
 def test_errors_over_grpc_are_googles_with_their_details(emulator: Emulator) -> None:
     """The status code, the message, and the BadRequest in grpc-status-details-bin."""
     program = f"""

@@ -1,4 +1,4 @@
-"""`launch local up|down|status|reset`; the one reader of HEADWAY_NO_ENGINE and HEADWAY_REQUIRE_DOCKER."""
+"""`launch local up|down|status|env|reset`; the one reader of HEADWAY_NO_ENGINE and HEADWAY_REQUIRE_DOCKER."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ class ExecutorName(StrEnum):
 
     DOCKER = "docker"
     PROCESS = "process"
+
+
+class SyntaxName(StrEnum):
+    """For whom the variables are written."""
+
+    SHELL = "shell"
+    FISH = "fish"
+    DOCKER = "docker"
 
 
 def up(
@@ -104,6 +112,40 @@ def status(as_json: options.Json = False) -> None:
         raise typer.Exit(int(ExitCode.MACHINE))
 
 
+def env(
+    explicit: Annotated[
+        bool, typer.Option("--explicit", help="An address for each service, in place of the proxy.")
+    ] = False,
+    unset: Annotated[bool, typer.Option("--unset", help="Take away what it set in this shell.")] = False,
+    syntax: Annotated[SyntaxName, typer.Option("--format", help="For which shell, or for docker run.")] = (
+        SyntaxName.SHELL
+    ),
+    as_json: options.Json = False,
+) -> None:
+    """Print the variables that point gcloud and Google's clients at the stack: eval "$(launch local env)"."""
+    from headway_launcher.stack import variables
+    from headway_launcher.stack.record import Folder
+
+    out = screen(as_json=as_json)
+    if unset:
+        names = variables.names_set(os.environ)
+        if as_json:
+            out.document({"unset": names})
+        for line in [] if as_json else variables.unset_lines(names, syntax.value):
+            out.line(line)
+        return
+    record = Folder(_folder()).read()
+    in_container = syntax is SyntaxName.DOCKER
+    found = variables.fetch(
+        record, "container" if in_container else "explicit" if explicit else "transparent"
+    )
+    if as_json:
+        out.document(asdict(found))
+        return
+    for line in variables.lines(found, syntax.value, record.network if record else None):
+        out.line(line)
+
+
 def reset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: options.Json = False,
@@ -155,4 +197,10 @@ def _folder() -> Path:
     return default_state() / "local"
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"up": up, "down": down, "status": status, "reset": reset}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "env": env,
+    "reset": reset,
+}
