@@ -104,3 +104,22 @@ def test_a_trigger_is_imported_run_described_and_deleted(
     assert (done.status.name, done.build_trigger_id) == ("SUCCESS", described["id"])
     gcloud("builds", "triggers", "delete", "by-gcloud")
     assert "by-gcloud" not in [one["name"] for one in gcloud.json("builds", "triggers", "list")]
+
+
+def test_a_manual_trigger_is_created_from_an_inline_build(
+    gcloud: Gcloud, emulator: Emulator, tmp_path: Path
+) -> None:
+    """And deleted by its region's path, which this command names."""
+    made = config(tmp_path, steps=[{"name": NAME, "script": "true"}], options=QUIET)
+    region = "--region=us-central1"
+    gcloud("builds", "triggers", "create", "manual", "--name=inline", f"--inline-config={made}", region)
+    operation = gcloud.json("builds", "triggers", "run", "inline", region)
+    build = operation["metadata"]["build"]
+    client = build_client(emulator)
+
+    def over() -> bool:
+        return client.get_build(request={"name": build["name"]}).status.name == "SUCCESS"
+
+    until(over)
+    gcloud("builds", "triggers", "delete", "inline", region)
+    assert gcloud.json("builds", "triggers", "list", region) == []

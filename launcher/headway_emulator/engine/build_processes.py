@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headway_emulator.engine.build_steps import Command, Step, StepError, host_env
+from headway_emulator.engine.build_steps import Command, Step, StepError, by_interpreter, host_env
 from headway_emulator.engine.images import Images, NotedImages
 
 
@@ -50,7 +50,7 @@ class NotedSteps:
         note = (
             f"There is no Docker engine: this step runs as a process of this machine, without {step.image}."
         )
-        return Command([str(script)] if script else words, env, folder, notes=[note])
+        return Command(by_interpreter(script) if script else words, env, folder, notes=[note])
 
     def _noted(self, step: Step) -> list[str]:
         args = step.args

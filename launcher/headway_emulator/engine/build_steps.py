@@ -174,7 +174,7 @@ class EngineSteps:
             args.insert(1, "--force-rm")  # or a failed step's container stays on the user's engine
         words = [docker, *_host_network(_host_volumes(args, step))]
         if script := step.script(step.spec.get("script", "")):
-            words = [str(script)]
+            words = by_interpreter(script)
         elif entrypoint := step.spec.get("entrypoint"):
             words = [docker if entrypoint == "docker" else entrypoint, *args]
         env = {**host_env(step), "BUILDER_OUTPUT": str(step.output.parent)}
@@ -207,6 +207,13 @@ def host_env(step: Step) -> dict[str, str]:
     # The classic builder prints one line after another and needs no plugin; BuildKit may be absent.
     fixed = {"HOME": str(step.folder / "home"), "DOCKER_BUILDKIT": "0"}
     return {**inherited, **given, **step.secrets, **fixed}
+
+
+def by_interpreter(script: Path) -> list[str]:
+    """What its first line says: the file itself is "busy" while another step's fork holds it open."""
+    first = script.read_text().splitlines()[0].removeprefix("#!").strip()
+    program, _, argument = first.partition(" ")
+    return [program, *filter(None, [argument.strip()]), str(script)]
 
 
 def _docker() -> str:

@@ -211,9 +211,27 @@ class TestSteps:
         step.make_folders()
         plan = NotedSteps(NotedImages(Store(tmp_path / "s.sqlite3"))).plan(step)
         assert isinstance(plan, Command)
-        said = Path(plan.words[0]).read_text().splitlines()[-1]
+        assert plan.words[0] == "/bin/sh"
+        said = Path(plan.words[-1]).read_text().splitlines()[-1]
         assert said == f"cat {tmp_path}/workspace/a {tmp_path}/volumes/vol/b /workspaces /my/workspace"
         assert "There is no Docker engine" in plan.notes[0]
+
+    @pytest.mark.parametrize(
+        ("first", "words"),
+        [
+            ("echo", ["/bin/sh"]),
+            ("#!/usr/bin/env bash", ["/usr/bin/env", "bash"]),
+            ("#! /bin/cat", ["/bin/cat"]),
+        ],
+    )
+    def test_a_script_is_started_by_what_its_first_line_names(
+        self, tmp_path: Path, first: str, words: list[str]
+    ) -> None:
+        """Not by itself: a fork of another thread may hold it open for writing (ETXTBSY)."""
+        step = self.step(tmp_path, script=f"{first}\n")
+        plan = NotedSteps(NotedImages(Store(tmp_path / "s.sqlite3"))).plan(step)
+        assert isinstance(plan, Command)
+        assert plan.words == [*words, str(tmp_path / "script-0")]
 
     def test_a_secret_is_in_the_environment_and_in_no_argument(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
