@@ -1,7 +1,7 @@
 """Cloud Monitoring on an emulator whose clock is stepped.
 
-Google's Python client speaks gRPC alone: it has a test of its own, and the others send REST. Their replies are
-read by the client's message classes.
+Google's Python client speaks gRPC alone: it has a test of its own. The others send REST, and
+read the replies by the client's message classes.
 """
 
 from __future__ import annotations
