@@ -118,7 +118,7 @@ def test_a_manual_trigger_is_created_from_an_inline_build(
     client = build_client(emulator)
 
     def over() -> bool:
-        return client.get_build(request={"name": build["name"]}).status.name == "SUCCESS"
+        return str(client.get_build(request={"name": build["name"]}).status.name) == "SUCCESS"
 
     until(over)
     gcloud("builds", "triggers", "delete", "inline", region)
