@@ -166,6 +166,9 @@ class _Reports:
     def lines(self, task: str, lines: Sequence[Line]) -> None:
         self._log.lines(task, lines)
 
+    def taken(self, task: str, since: str) -> int:
+        return self._log.taken(task, since)
+
     def exited(self, event: Exited) -> None:
         self._log.flush()
         self._exited(event)

@@ -8,7 +8,7 @@ import tarfile
 import threading
 import time
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from docker import DockerClient
@@ -17,8 +17,9 @@ from docker.types import DeviceRequest
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from headway_emulator.engine.docker_logs import read
-from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Replica
+from headway_emulator.engine.clock import nano_timestamp
+from headway_emulator.engine.docker_logs import Output, created, seconds_to_take_in
+from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Line, Replica
 from headway_emulator.engine.sizes import GB, Size, share
 
 LABEL = "headway-emulator"
@@ -105,11 +106,15 @@ class DockerExecutor:
             raise ExecutorError(
                 "INVALID_ARGUMENT", f"{replica.task}: its container did not start: {_reason(error)}"
             ) from error
-        handle.follow("")
+        handle.follow(0)
         return handle
 
     def reattach(
-        self, job: str, since: Mapping[str, str], launches: Mapping[str, int], events: Events
+        self,
+        job: str,
+        since: Mapping[str, str],  # noqa: ARG002 - the number of its lines says more than the time of the last
+        launches: Mapping[str, int],
+        events: Events,
     ) -> Mapping[str, Handle]:
         filters = {"label": [f"{LABEL}={self._owner}", f"{LABEL}.job={job}"]}
         handles: dict[str, Handle] = {}
@@ -120,7 +125,7 @@ class DockerExecutor:
             if container["State"] == "created" or launch != str(launches.get(task)):
                 handle.discard()
                 continue
-            handle.follow(since.get(task, ""))
+            handle.follow(events.taken(task, created(self._client.api, container["Id"])))
             handles[task] = handle
         return handles
 
@@ -207,11 +212,13 @@ class ContainerHandle:
         self._container = container
         self._task = task
         self._events = events
-        self._since = ""
+        self._output = Output(client.api, container)
+        self._finished = ""
+        """When it ended, by the engine."""
 
-    def follow(self, since: str) -> None:
-        """Hand over the lines after `since` and then the exit, from a thread."""
-        self._since = since
+    def follow(self, taken: int) -> None:
+        """Hand over the lines after the first `taken` and then the exit, from a thread."""
+        self._output.taken = taken
         name = f"logs-{self._container[:12]}"
         threading.Thread(target=self._pump, name=name, daemon=True).start()
 
@@ -252,30 +259,39 @@ class ContainerHandle:
         """How the container ended; a broken stream is opened again where it stopped."""
         failures = 0
         while failures < LOG_RETRIES:
-            before = self._since
+            before = self._output.taken
             try:
-                self._read(follow=True)
+                self._report(self._output.follow())
                 if (event := self._exit()) is not None:
-                    # An engine under load has been seen to end the stream before its last lines.
-                    self._read(follow=False)
+                    self._report(self._output.rest())
+                    self._warn(self._finished)
                     return event
             except NotFound:
                 break
             except (DockerException, RequestException, HTTPError, OSError):
                 time.sleep(0.2 * 2**failures)
-            failures = failures + 1 if self._since == before else 1
+            failures = failures + 1 if self._output.taken == before else 1
         return Exited(self._task, code=-1, lost="its container is gone from the Docker engine")
 
-    def _read(self, *, follow: bool) -> None:
-        for lines in read(self._client.api, self._container, self._since, follow=follow):
+    def _report(self, batches: Iterable[Sequence[Line]]) -> None:
+        for lines in batches:
             self._events.lines(self._task, lines)
-            self._since = lines[-1].timestamp
+
+    def _warn(self, finished: str) -> None:
+        """Into the replica's log, where its end may be missing."""
+        if (seconds := seconds_to_take_in(self._client.api, self._container, finished)) > 0:
+            text = (
+                f"headway-emulator: the Docker engine took {seconds:.0f} s to take in the end of the output. "
+                "It drops what it has not written by then: lines may be missing. Give the machine less work."
+            )
+            self._events.lines(self._task, [Line(nano_timestamp(time.time_ns()), "stderr", text)])
 
     def _exit(self) -> Exited | None:
         """None while it is still running, which is how a cut stream looks."""
         for _ in range(20):
             state = self._client.api.inspect_container(self._container)["State"]
             if not state["Running"]:
+                self._finished = str(state["FinishedAt"])
                 return Exited(self._task, int(state["ExitCode"]), out_of_memory=bool(state["OOMKilled"]))
             time.sleep(0.02)
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from docker.errors import NotFound
 
-from headway_emulator.engine.clock import nano_timestamp, parse_timestamp
+from headway_emulator.engine.clock import SECOND, nano_timestamp, parse_timestamp
 from headway_emulator.engine.executor import Line
 
 if TYPE_CHECKING:
@@ -19,45 +20,91 @@ HEADER = struct.Struct(">BxxxL")
 CHUNK = 1 << 16
 MAX_LINE = 1 << 18
 """Bytes of one line that are kept, the size limit of a Cloud Logging entry."""
+TAKE_IN_SECONDS = 2
+"""An engine that needs longer may have dropped output."""
 
 
-def read(client: APIClient, container: str, since: str, *, follow: bool) -> Iterator[list[Line]]:
-    """Batches of lines after `since` (nine digits, or empty): those there are, or until the container ends.
+class Output:
+    """What one container writes, read as often as its stream breaks; a line is handed over once.
 
-    The SDK's own `logs()` cannot tell stdout from stderr, so the frames are read here.
+    The engine keeps lines in the order in which they came, which need not be that of their timestamps. So it
+    is their number that says where the reading goes on.
     """
-    params: dict[str, str | int] = {
-        "follow": int(follow),
-        "stdout": 1,
-        "stderr": 1,
-        "timestamps": 1,
-        "since": _engine_time(since),
-    }
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
-    with client.get(url, params=params, stream=True, timeout=None) as response:
-        if response.status_code == 404:
-            raise NotFound(f"no container {container}")
-        response.raise_for_status()
-        parser = FrameParser(since)
-        while chunk := response.raw.read1(CHUNK):
-            if lines := parser.feed(chunk):
-                yield lines
+
+    def __init__(self, client: APIClient, container: str, taken: int = 0) -> None:
+        """`taken` lines were handed over by an emulator before this one."""
+        self._client = client
+        self._container = container
+        self.taken = taken
+        self._last = ""
+
+    def follow(self) -> Iterator[list[Line]]:
+        """Batches of whole lines until the container ends, or the stream breaks."""
+        yield from self._batches(FrameParser(self.taken), self._chunks(follow=1))
+
+    def rest(self) -> Iterator[list[Line]]:
+        """What an ended container has left: an engine under load has been seen to end a stream too early."""
+        if self._last and self._last == self._newest():
+            return
+        parser = FrameParser(self.taken)
+        yield from self._batches(parser, self._chunks(follow=0))
         if lines := parser.finish():
+            self.taken += len(lines)
             yield lines
 
+    def _batches(self, parser: FrameParser, chunks: Iterator[bytes]) -> Iterator[list[Line]]:
+        for chunk in chunks:
+            if lines := parser.feed(chunk):
+                self.taken += len(lines)
+                self._last = lines[-1].timestamp
+                yield lines
 
-def _engine_time(since: str) -> str:
-    if not since:
-        return "0"
-    seconds, nanoseconds = divmod(parse_timestamp(since), 1_000_000_000)
-    return f"{seconds}.{nanoseconds:09d}"
+    def _newest(self) -> str:
+        """The time of the last line that the engine has."""
+        parser = FrameParser()
+        lines = [line for chunk in self._chunks(follow=0, tail=1) for line in parser.feed(chunk)]
+        lines += parser.finish()
+        return lines[-1].timestamp if lines else ""
+
+    def _chunks(self, **asked: int) -> Iterator[bytes]:
+        """The SDK's own `logs()` cannot tell stdout from stderr, so the frames are read here."""
+        params = {"stdout": 1, "stderr": 1, "timestamps": 1, **asked}
+        url = f"{self._client.base_url}/v{self._client.api_version}/containers/{self._container}/logs"
+        with self._client.get(url, params=params, stream=True, timeout=None) as response:
+            if response.status_code == 404:
+                raise NotFound(f"no container {self._container}")
+            response.raise_for_status()
+            while chunk := response.raw.read1(CHUNK):
+                yield chunk
+
+
+def created(client: APIClient, container: str) -> str:
+    """When the container was made, with nine digits: no line of it is older."""
+    return nano_timestamp(parse_timestamp(client.inspect_container(container)["Created"]))
+
+
+def seconds_to_take_in(client: APIClient, container: str, finished: str) -> float:
+    """How long after its end (`finished`, of the container's state) the engine was done with its output.
+
+    An engine that gets no processor time stops waiting for the output after 2 s and closes the log after 10 s
+    more, and what it has not written then is lost: "Logger didn't exit in time: logs may be truncated".
+    """
+    end = parse_timestamp(finished)
+    now = time.time_ns()
+    if now - end < TAKE_IN_SECONDS * SECOND:
+        return 0.0
+    wanted = {"container": container, "event": "die"}
+    told = client.events(since=end // SECOND, until=now // SECOND + 1, filters=wanted, decode=True)
+    moments = [int(event["timeNano"]) for event in told]
+    return (moments[-1] - end) / SECOND if moments else 0.0
 
 
 class FrameParser:
     """From the engine's frames to whole lines; each stream has its own unfinished line."""
 
-    def __init__(self, since: str = "") -> None:
-        self._since = since
+    def __init__(self, skip: int = 0) -> None:
+        """The first `skip` lines are left out."""
+        self._skip = skip
         self._buffer = bytearray()
         self._partial: dict[int, bytearray] = {}
 
@@ -95,9 +142,10 @@ class FrameParser:
                 yield line
 
     def _line(self, stream: int, data: bytes) -> Line | None:
+        if self._skip:
+            self._skip -= 1
+            return None
         stamp, _, text = data.partition(b" ")
         timestamp = nano_timestamp(parse_timestamp(stamp.decode()))
-        if timestamp <= self._since:
-            return None
         name: Literal["stdout", "stderr"] = "stderr" if stream == 2 else "stdout"
         return Line(timestamp, name, text.rstrip(b"\r\n").decode(errors="replace"))

@@ -60,6 +60,9 @@ class Events(Protocol):
 
     def lines(self, task: str, lines: Sequence[Line]) -> None: ...
 
+    def taken(self, task: str, since: str) -> int:
+        """How many of its lines not older than `since` were reported, by emulators before this one too."""
+
     def exited(self, event: Exited) -> None: ...
 
 

@@ -32,8 +32,10 @@ DROP INDEX IF EXISTS logs_by_owner;
 DROP INDEX IF EXISTS logs_by_time;
 CREATE INDEX IF NOT EXISTS logs_of_owner ON logs (owner, timestamp, insert_id);
 CREATE INDEX IF NOT EXISTS logs_in_time ON logs (timestamp, insert_id);
-CREATE INDEX IF NOT EXISTS logs_by_origin ON logs (owner, task, origin) WHERE owner != '';
+CREATE INDEX IF NOT EXISTS logs_of_replica ON logs (owner, task, origin) WHERE more = '' AND owner != '';
 """
+OF_REPLICA = "WHERE more = '' AND owner != '' AND owner = ? AND task = ?"
+"""What a replica itself wrote: a client's entry may name it too."""
 COLUMNS = "kind, owner, task, timestamp, severity, payload, origin, insert_id, log, more"
 
 
@@ -139,17 +141,13 @@ class LogTable:
         return int(row[0]) if row else 0
 
     def last_origin(self, owner: str, task: str) -> str:
-        row = self._db.execute(
-            "SELECT max(origin) FROM logs WHERE owner = ? AND task = ? AND owner != ''", (owner, task)
-        ).fetchone()
+        row = self._db.execute(f"SELECT max(origin) FROM logs {OF_REPLICA}", (owner, task)).fetchone()
         return row[0] or ""
 
     def count(self, owner: str, task: str, since: str) -> int:
-        """How many entries of a replica are not older than `since` by their origin."""
-        row = self._db.execute(
-            "SELECT count(*) FROM logs WHERE owner = ? AND task = ? AND origin >= ? AND owner != ''",
-            (owner, task, since),
-        ).fetchone()
+        """How many lines of a replica are not older than `since` by their origin."""
+        counted = f"SELECT count(*) FROM logs {OF_REPLICA} AND origin >= ?"
+        row = self._db.execute(counted, (owner, task, since)).fetchone()
         return int(row[0])
 
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ import sqlite3
 import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,40 +77,63 @@ class TestFrames:
         assert tuple((line.stream, line.text) for line in lines) == self.LINES
 
     def test_lines_that_were_read_before_are_left_out(self) -> None:
-        parser = FrameParser("2026-11-22T03:20:24.000000003Z")
+        parser = FrameParser(3)
         lines = parser.feed(self.DATA) + parser.finish()
         assert [line.text for line in lines] == ["", "no end"]
 
 
 class FakeEngine:
-    """The two calls of the engine that following a container needs."""
+    """The calls of the engine that following a container needs; a log has a line for each text."""
 
-    def __init__(self, batches: list[list[str]], rest: list[str]) -> None:
+    base_url = "http://engine"
+    api_version = "1.41"
+
+    def __init__(self, streams: list[list[str]], log: list[str]) -> None:
         self.api = self
-        self._batches = batches
-        self._rest = rest
+        self._streams = streams
+        self._log = log
 
     def inspect_container(self, _: str) -> dict[str, Any]:
-        return {"State": {"Running": False, "ExitCode": 5, "OOMKilled": False}}
+        ended = nano_timestamp(time.time_ns())
+        return {"State": {"Running": False, "ExitCode": 5, "OOMKilled": False, "FinishedAt": ended}}
 
-    def read(self, _: Any, __: str, since: str, *, follow: bool) -> Iterator[list[Line]]:
-        """A followed stream may break, or end too early; a plain read gives everything after `since`."""
-        if not follow:
-            yield from ([line] for line in map(self.line, self._rest) if line.timestamp > since)
-        elif self._batches:
-            for text in self._batches.pop(0):
-                if text == "broken":
-                    raise OSError
-                yield [self.line(text)]
+    def get(self, _: str, params: dict[str, int], **__: Any) -> FakeStream:
+        """A followed stream may break, or end too early; it begins with the log's first line each time."""
+        if params["follow"]:
+            return FakeStream(self._streams.pop(0) if self._streams else [])
+        return FakeStream(self._log[-params.get("tail", 0) :])
 
-    def line(self, text: str) -> Line:
-        return Line(nano_timestamp(int(text)), "stdout", text)
+
+class FakeStream:
+    """A response of the engine, one frame at a time."""
+
+    status_code = 200
+
+    def __init__(self, texts: list[str]) -> None:
+        self.raw = self
+        self._texts = list(texts)
+
+    def __enter__(self) -> FakeStream:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def raise_for_status(self) -> None: ...
+
+    def read1(self, _: int) -> bytes:
+        if not self._texts:
+            return b""
+        text = self._texts.pop(0)
+        if text == "broken":
+            raise OSError
+        stamp = nano_timestamp(100 - int(text)) if text.isdecimal() else "never"
+        return frame(1, f"{stamp} {text}\n")
 
 
 class TestFollowing:
     @pytest.mark.parametrize(
         "batches",
-        [[["1", "2", "3"]], [["1"]], [[]], [["1", "broken"], ["2"]], [["broken"], ["1", "2"]]],
+        [[["1", "2", "3"]], [["1"]], [[]], [["1", "broken"], ["1", "2"]], [["broken"], ["1", "2"]]],
     )
     def test_every_line_comes_once_and_before_the_exit(
         self, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
@@ -123,24 +146,23 @@ class TestFollowing:
             def lines(self, task: str, lines: Sequence[Line]) -> None:
                 seen.extend(line.text for line in lines)
 
+            def taken(self, task: str, since: str) -> int:
+                return 0
+
             def exited(self, event: Exited) -> None:
                 seen.append(event)
 
         engine: Any = FakeEngine(batches, ["1", "2", "3"])
-        monkeypatch.setattr(docker_executor, "read", engine.read)
         monkeypatch.setattr("time.sleep", lambda _: None)
         docker_executor.ContainerHandle(engine, "c", "workerpool0-0", Events())._pump()
         assert seen == ["1", "2", "3", Exited("workerpool0-0", 5)]
 
-    def test_an_exit_comes_though_the_engine_sends_what_cannot_be_read(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_exit_comes_though_the_engine_sends_what_cannot_be_read(self) -> None:
         from headway_emulator.engine import docker_executor
 
         ended: list[Exited] = []
         events: Any = SimpleNamespace(lines=lambda *_: None, exited=ended.append)
         engine: Any = FakeEngine([["no time"]], [])
-        monkeypatch.setattr(docker_executor, "read", engine.read)
         docker_executor.ContainerHandle(engine, "c", "workerpool0-0", events)._pump()
         assert [event.task for event in ended] == ["workerpool0-0"]
         assert "its output could not be followed" in ended[0].lost
@@ -160,6 +182,15 @@ class TestFollowing:
         executor._client = Down()
         with pytest.raises(ExecutorError, match=r"engine does not answer: connection refused\. Start it"):
             executor.prepare("image")
+
+    def test_a_line_that_an_emulator_before_took_is_not_taken_again(self) -> None:
+        """By their number: timestamps of stdout and stderr need not be in the order of the lines."""
+        from headway_emulator.engine.docker_logs import Output
+
+        engine: Any = FakeEngine([["1", "2"]], ["1", "2", "3"])
+        output = Output(engine, "c", 1)
+        assert [line.text for lines in (*output.follow(), *output.rest()) for line in lines] == ["2", "3"]
+        assert list(output.rest()) == []
 
 
 class TestProcesses:
