@@ -16,11 +16,17 @@ from typing import TypeVar
 
 import requests
 
-PROJECT = "headway-local"
-NUMBER = "123456789012"
-LOCATION = "us-central1"
+from tests.contract import real
+
+PLACE = real.chosen()
+"""A real project that takes the emulator's place, or None: see `real`."""
+PROJECT = PLACE.project if PLACE else "headway-local"
+NUMBER = PLACE.number if PLACE else "123456789012"
+LOCATION = PLACE.region if PLACE else "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
-BUCKET = "contract"
+BUCKET = PLACE.bucket if PLACE else "contract"
+IMAGE = PLACE.image if PLACE else "trainer:test"
+PATIENCE = real.PATIENCE if PLACE else 1.0
 START_SECONDS = 30.0
 
 T = TypeVar("T")
@@ -28,7 +34,7 @@ T = TypeVar("T")
 
 def until(question: Callable[[], T], *, seconds: float = 30.0, every: float = 0.02) -> T:
     """Ask until the answer is true; AssertionError with the last answer when the time is up."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not (answer := question()):
         assert time.monotonic() < deadline, f"still {answer!r} after {seconds} s"
         time.sleep(every)
@@ -104,6 +110,8 @@ class Emulator:
 
     def start(self) -> None:
         """Start, or start again on the same port, and wait until this very child answers."""
+        if PLACE is not None:
+            real.only_here("an emulator of the test's own")
         nonce = secrets.token_hex(8)
         port_file = self.state.parent / "port"
         port_file.unlink(missing_ok=True)
