@@ -23,6 +23,14 @@ class Passage:
     """As Google documents it for the method; several are separated by ", "."""
     fault: str = ""
     """What was done to it on purpose."""
+    around: Passage | None = None
+    """The request that brought this one, where several come in one."""
+
+    def needs(self, permission: str) -> None:
+        """Add what the request needs, to the one around it too."""
+        for here in filter(None, (self, self.around)):
+            known = [*filter(None, here.permission.split(", ")), *filter(None, permission.split(", "))]
+            here.permission = ", ".join(dict.fromkeys(known))
 
 
 def of(scope: MutableMapping[str, Any]) -> Passage | None:
@@ -34,4 +42,11 @@ def of(scope: MutableMapping[str, Any]) -> Passage | None:
 def name(scope: MutableMapping[str, Any], method: str, permission: str) -> None:
     """Say what the request is."""
     if (passage := of(scope)) is not None:
-        passage.method, passage.permission = method, permission
+        passage.method = method
+        passage.needs(permission)
+
+
+def within(scope: MutableMapping[str, Any]) -> Passage | None:
+    """For a request that came inside of another."""
+    outer = of(scope)
+    return None if outer is None else Passage(outer.faults, outer.checks_replies, around=outer)

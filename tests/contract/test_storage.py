@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -265,6 +268,202 @@ def test_the_xml_api_reads_and_writes_objects(emulator: Emulator, bucket: storag
     assert requests.head(url, timeout=10).headers["content-length"] == "7"
     assert content(bucket.blob("xml/an object.txt")) == b"written"
     assert requests.post(f"{url}?uploads", timeout=10).status_code == 501
+
+
+def test_the_xml_api_hands_out_ranges_as_gclouds_log_tail_asks(
+    emulator: Emulator, bucket: storage.Bucket
+) -> None:
+    """206 with what is new, 416 where nothing is, 404 before there is a log."""
+    url = f"{emulator.url}/{BUCKET}/log-tail.txt"
+    assert requests.get(url, headers={"range": "bytes=0-"}, timeout=10).status_code == 404
+    bucket.blob("log-tail.txt").upload_from_string("one\ntwo\n")
+    part = requests.get(url, headers={"range": "bytes=4-"}, timeout=10)
+    assert (part.status_code, part.text) == (206, "two\n")
+    assert part.headers["content-range"] == "bytes 4-7/8"
+    assert requests.get(url, headers={"range": "bytes=8-"}, timeout=10).status_code == 416
+
+
+class TestMetageneration:
+    """A change of metadata counts up the metageneration and leaves the generation."""
+
+    def test_a_patch_counts_and_keeps_the_generation(self, existing: storage.Blob) -> None:
+        fresh = existing.bucket.get_blob(existing.name)
+        generation = fresh.generation
+        for count, text in enumerate(("a", "b"), 2):
+            fresh.metadata = {"k": text}
+            fresh.patch(if_metageneration_match=count - 1)
+            assert (fresh.generation, fresh.metageneration) == (generation, count)
+        again = existing.bucket.get_blob(existing.name)
+        assert (again.generation, again.metageneration, again.metadata) == (generation, 3, {"k": "b"})
+        listed = next(iter(existing.bucket.list_blobs(prefix=existing.name)))
+        assert (listed.generation, listed.metageneration) == (generation, 3)
+
+    def test_a_stale_metageneration_stops_a_change(self, existing: storage.Blob) -> None:
+        existing.metadata = {"k": "v"}
+        existing.patch()
+        existing.metadata = {"k": "w"}
+        with pytest.raises(exceptions.PreconditionFailed):
+            existing.patch(if_metageneration_match=1)
+        with pytest.raises(exceptions.PreconditionFailed):
+            existing.delete(if_metageneration_match=1)
+
+    def test_a_patched_object_is_read_and_deleted_by_its_generation(self, existing: storage.Blob) -> None:
+        generation = existing.generation
+        existing.metadata = {"k": "v"}
+        existing.patch()
+        by_generation = existing.bucket.blob(existing.name, generation=generation)
+        assert by_generation.download_as_bytes() == b"one"
+        by_generation.delete(if_generation_match=generation)
+        assert not existing.exists()
+
+    def test_new_bytes_begin_a_new_count(self, existing: storage.Blob) -> None:
+        existing.metadata = {"k": "v"}
+        existing.patch()
+        existing.bucket.blob(existing.name).upload_from_string("two")
+        fresh = existing.bucket.get_blob(existing.name)
+        assert (fresh.metageneration, fresh.generation > existing.generation) == (1, True)
+
+    def test_the_headers_of_the_bytes_say_the_same(self, emulator: Emulator, existing: storage.Blob) -> None:
+        generation = existing.generation
+        existing.metadata = {"k": "v"}
+        existing.patch()
+        url = f"{emulator.url}/download/storage/v1/b/{BUCKET}/o/{quote(existing.name, safe='')}?alt=media"
+        headers = requests.get(url, timeout=10).headers
+        assert (headers["x-goog-generation"], headers["x-goog-metageneration"]) == (str(generation), "2")
+
+    def test_a_buckets_settings_are_kept_and_counted(self, gcs: storage.Client) -> None:
+        made = gcs.create_bucket("contract-settings")
+        begun = made.time_created
+        made.labels = {"team": "a"}
+        made.add_lifecycle_delete_rule(age=7)
+        made.patch(if_metageneration_match=1)
+        made.blob("x").upload_from_string("x")
+        fresh = gcs.get_bucket("contract-settings")
+        assert (fresh.metageneration, fresh.labels, fresh.time_created) == (2, {"team": "a"}, begun)
+        assert [rule["action"] for rule in fresh.lifecycle_rules] == [{"type": "Delete"}]
+        with pytest.raises(exceptions.PreconditionFailed):
+            fresh.patch(if_metageneration_match=1)
+        assert next(b for b in gcs.list_buckets() if b.name == made.name).labels == {"team": "a"}
+        made.delete(force=True)
+
+
+class TestChecksums:
+    """Bytes that are not what was declared make no object, and leave the old one."""
+
+    WRONG = "AAAAAA=="
+
+    def upload(self, emulator: Emulator, name: str, how: str, **declared: str) -> requests.Response:
+        url = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o"
+        if how == "media":
+            params = {"uploadType": "media", "name": name}
+            words = ",".join(f"{kind}={value}" for kind, value in declared.items())
+            return requests.post(url, params=params, data=b"new", headers={"x-goog-hash": words}, timeout=10)
+        document = {"name": name, **{{"md5": "md5Hash"}.get(k, k): v for k, v in declared.items()}}
+        if how == "multipart":
+            parts = [
+                ("metadata", (None, json.dumps(document), "application/json")),
+                ("data", (None, b"new", "text/plain")),
+            ]
+            body = requests.Request("POST", url, files=parts).prepare()
+            boundary = body.headers["content-type"].split("boundary=")[1]
+            kind = {"content-type": f"multipart/related; boundary={boundary}"}
+            return requests.post(
+                url, params={"uploadType": "multipart"}, data=body.body, headers=kind, timeout=10
+            )
+        begun = requests.post(url, params={"uploadType": "resumable"}, json=document, timeout=10)
+        place = {"content-range": "bytes 0-2/3"}
+        return requests.put(begun.headers["location"], data=b"new", headers=place, timeout=10)
+
+    @pytest.mark.parametrize("how", ["media", "multipart", "resumable"])
+    @pytest.mark.parametrize("kind", ["crc32c", "md5"])
+    def test_a_wrong_checksum_is_refused(
+        self, emulator: Emulator, existing: storage.Blob, how: str, kind: str
+    ) -> None:
+        reply = self.upload(emulator, existing.name, how, **{kind: self.WRONG})
+        word = {"crc32c": "CRC32C", "md5": "MD5 hash"}[kind]
+        assert reply.status_code == 400
+        assert f'Provided {word} "{self.WRONG}" doesn\'t match' in reply.json()["error"]["message"]
+        assert content(existing) == b"one"
+        assert existing.bucket.get_blob(existing.name).generation == existing.generation
+
+    @pytest.mark.parametrize("how", ["media", "multipart", "resumable"])
+    def test_a_right_checksum_is_accepted(self, emulator: Emulator, existing: storage.Blob, how: str) -> None:
+        md5 = base64.b64encode(hashlib.md5(b"new", usedforsecurity=False).digest()).decode()
+        reply = self.upload(emulator, existing.name, how, md5=md5)
+        assert reply.status_code == 200, reply.text
+        assert content(existing) == b"new"
+
+    def test_a_large_checked_upload_arrives_whole(self, bucket: storage.Bucket) -> None:
+        data = os.urandom(10 << 20)
+        for checksum in ("crc32c", "md5"):
+            blob = bucket.blob("checked.bin", chunk_size=2 << 20)
+            blob.upload_from_string(data, checksum=checksum)
+            assert content(blob) == data
+
+
+class TestNames:
+    """What cannot be kept is refused at once: a 500 would be asked again for two minutes."""
+
+    @pytest.mark.parametrize("name", ["x" * 1025, "a/../b", "a//b", "y" * 300, "..", "a\nb"])
+    def test_a_name_that_cannot_be_is_a_bad_request(self, bucket: storage.Bucket, name: str) -> None:
+        with pytest.raises(exceptions.BadRequest):
+            bucket.blob(name).upload_from_string("x")
+
+    def test_an_object_below_an_object_is_a_bad_request(self, bucket: storage.Bucket) -> None:
+        """The file system behind has no file that is a folder too."""
+        bucket.blob("names/file").upload_from_string("x")
+        with pytest.raises(exceptions.BadRequest, match="cannot keep this object"):
+            bucket.blob("names/file/below").upload_from_string("x")
+
+
+class TestSettings:
+    """What the front answers for a bucket in the server's place."""
+
+    def test_a_program_may_ask_what_it_is_allowed_to_do(
+        self, bucket: storage.Bucket, gcs: storage.Client
+    ) -> None:
+        wanted = ["storage.objects.create", "storage.objects.get"]
+        assert bucket.test_iam_permissions(wanted) == wanted
+        with pytest.raises(exceptions.NotFound):
+            gcs.bucket("contract-nowhere").test_iam_permissions(wanted)
+
+    def test_a_policy_is_kept_under_its_etag(self, bucket: storage.Bucket) -> None:
+        policy = bucket.get_iam_policy()
+        stale = bucket.get_iam_policy()
+        policy.bindings = [{"role": "roles/storage.objectViewer", "members": {"allUsers"}}]
+        bucket.set_iam_policy(policy)
+        assert bucket.get_iam_policy().bindings == policy.bindings
+        with pytest.raises(exceptions.PreconditionFailed):
+            bucket.set_iam_policy(stale)
+
+    def test_versioning_is_refused_at_once_and_by_name(
+        self, gcs: storage.Client, bucket: storage.Bucket
+    ) -> None:
+        bucket.versioning_enabled = True
+        with pytest.raises(exceptions.BadRequest, match="object versioning"):
+            bucket.patch()
+        made = gcs.bucket("contract-versions")
+        made.versioning_enabled = True
+        with pytest.raises(exceptions.BadRequest, match="object versioning"):
+            made.create()
+        with pytest.raises(exceptions.NotFound):
+            made.reload()
+
+    def test_a_glob_chooses_what_is_listed(self, bucket: storage.Bucket) -> None:
+        for name in ("globs/a.txt", "globs/b.bin", "globs/d/c.txt"):
+            bucket.blob(name).upload_from_string("x")
+        found = [blob.name for blob in bucket.list_blobs(match_glob="globs/**/*.txt")]
+        assert found == ["globs/a.txt", "globs/d/c.txt"]
+        assert [blob.name for blob in bucket.list_blobs(match_glob="globs/*.txt")] == ["globs/a.txt"]
+
+    def test_many_requests_go_in_one_batch(self, gcs: storage.Client, bucket: storage.Bucket) -> None:
+        for number in range(3):
+            bucket.blob(f"batch/{number}").upload_from_string("x")
+        with gcs.batch(raise_exception=False) as batch:
+            for name in ("batch/0", "batch/1", "batch/missing"):
+                bucket.blob(name).delete()
+        assert [reply.status_code for reply in batch._responses] == [204, 204, 404]
+        assert [blob.name for blob in bucket.list_blobs(prefix="batch/")] == ["batch/2"]
 
 
 def test_the_front_is_lean(emulator: Emulator, bucket: storage.Bucket) -> None:

@@ -24,7 +24,7 @@ from headway_emulator.engine.clock import Clock, timestamp
 from headway_emulator.engine.store import Store
 from headway_emulator.errors import ApiError, unimplemented
 from headway_emulator.rest import error_response
-from headway_emulator.services import storage_checks, storage_globs, storage_methods
+from headway_emulator.services import storage_batch, storage_checks, storage_globs, storage_methods
 from headway_emulator.services.storage_bucket_requests import BucketRequests, bucket_path
 from headway_emulator.services.storage_buckets import Buckets
 from headway_emulator.services.storage_checks import Declared, Mismatch, declared
@@ -100,6 +100,8 @@ class StorageFront:
             return await self._buckets.answer(exchange)
         if kind == "objects":
             return await self._list(exchange)
+        if kind == "batch":
+            return await storage_batch.answer(exchange, self)
         if kind == "resumable":
             return await self._resume(exchange)
         if kind == "upload" and exchange.query.get("uploadType") == "resumable":
@@ -202,7 +204,7 @@ class StorageFront:
             raise Refused(refused.response())
         here = passage.of(exchange.request.scope)
         if here is not None and current is not None and exchange.target.kind in storage_methods.OVERWRITING:
-            here.permission += f", {storage_methods.DELETE}"
+            here.needs(storage_methods.DELETE)
         return current
 
     async def _begin(self, exchange: Exchange) -> Response:
