@@ -214,9 +214,9 @@ def post(emulator: Emulator, path: str, body: Any, verb: str = "POST", version: 
 GOOD = {"displayName": "checked", "containerSpec": {"imageUri": IMAGE}}
 BAD: list[tuple[str, dict[str, Any], str]] = [
     # UploadModelRequest.model: "Required."
-    ("no model", {}, "Required field is not set: model."),
+    ("no model", {}, "Field: model; Message: Required field is not set."),
     # Model.display_name: "Required ... up to 128 characters long"
-    ("no name", {"model": {}}, "Required field is not set: model.display_name."),
+    ("no name", {"model": {}}, "Field: model.display_name; Message: Required"),
     ("long name", {"model": {"displayName": "x" * 129}}, "129 characters"),
     # Google's JSON front, as for every method
     ("unknown field", {"model": {**GOOD, "nmae": 1}}, "Unknown name \"nmae\" at 'model'"),
@@ -257,7 +257,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "1 to 65535",
     ),
     # Model.labels: "no longer than 64 characters, can only contain lowercase letters, ..."
-    ("label", {"model": {**GOOD, "labels": {"Team": "a"}}}, 'Invalid label "Team"'),
+    ("label", {"model": {**GOOD, "labels": {"Team": "a"}}}, "Label keys and values"),
     # Model.version_aliases: "The format is [a-z][a-zA-Z0-9-]{0,126}[a-z0-9] to distinguish from version_id"
     ("alias", {"model": {**GOOD, "versionAliases": ["7"]}}, 'Invalid version alias "7"'),
     # Model.artifact_uri: a directory in Cloud Storage
@@ -307,6 +307,21 @@ def test_what_the_registry_refuses_has_googles_status(emulator: Emulator, models
     ]
     for response, code, status in rows:
         assert (response.status_code, response.json()["error"]["status"]) == (code, status), response.url
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("models/1:listCheckpoints", "models.listCheckpoints"),
+        ("models/1/evaluations", "models.evaluations.list"),
+        ("tensorboards/1:readSize", "tensorboards.readSize"),
+        ("endpoints/1:predict", ""),
+    ],
+)
+def test_a_verb_that_no_rule_takes_is_no_id(emulator: Emulator, path: str, method: str) -> None:
+    answer = requests.get(f"{emulator.url}/aiplatform/v1/{PARENT}/{path}", timeout=10)
+    assert answer.status_code == (501 if method else 404)
+    assert method in answer.json()["error"]["message"]
 
 
 def test_the_older_version_of_the_api_names_its_own_types(emulator: Emulator) -> None:

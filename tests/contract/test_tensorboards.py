@@ -172,7 +172,7 @@ def test_what_is_wrong_is_refused_with_googles_status(
         (top, {}, 400, "INVALID_ARGUMENT", "tensorboard.display_name"),
         (f"{experiment}/runs?tensorboardRunId=two", {}, 400, "INVALID_ARGUMENT", "display_name"),
         # Tensorboard.labels: "can only contain lowercase letters, numeric characters, ..."
-        (top, {"displayName": "a", "labels": {"A": "b"}}, 400, "INVALID_ARGUMENT", "label"),
+        (top, {"displayName": "a", "labels": {"A": "b"}}, 400, "INVALID_ARGUMENT", "Label keys"),
         # CreateTensorboardExperimentRequest.tensorboard_experiment_id: "Required ... 1-128 characters"
         (f"{board}/experiments", {}, 400, "INVALID_ARGUMENT", "tensorboard_experiment_id"),
         (f"{board}/experiments?tensorboardExperimentId=A_b", {}, 400, "INVALID_ARGUMENT", '"A_b"'),

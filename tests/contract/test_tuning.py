@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from collections.abc import Callable
@@ -322,6 +323,28 @@ def test_a_running_job_is_not_deleted_and_a_finished_one_not_cancelled(jobs: Job
     job = tuned(jobs, REPORT, "report('accuracy', 1)", trials=1)
     with pytest.raises(exceptions.BadRequest, match="cannot be cancelled"):
         jobs.cancel_hyperparameter_tuning_job(name=job.name)
+
+
+def test_the_async_client_tunes_over_rest(emulator: Emulator) -> None:
+    from google.auth.aio.credentials import AnonymousCredentials as AsyncCredentials
+    from google.cloud.aiplatform_v1 import JobServiceAsyncClient
+
+    async def tune() -> list[Trial]:
+        client = JobServiceAsyncClient(
+            transport="rest_asyncio",
+            credentials=AsyncCredentials(),
+            client_options={"api_endpoint": f"{emulator.url}/aiplatform"},
+        )
+        job = tuning_job(REPORT, "report('accuracy', .5)")
+        made = await client.create_hyperparameter_tuning_job(parent=PARENT, hyperparameter_tuning_job=job)
+        for _ in range(600):
+            seen = await client.get_hyperparameter_tuning_job(name=made.name)
+            if seen.state in FINAL:
+                break
+            await asyncio.sleep(0.05)
+        return list(seen.trials)
+
+    assert [measured(trial) for trial in asyncio.run(tune())] == [0.5, 0.5]
 
 
 @pytest.mark.slow

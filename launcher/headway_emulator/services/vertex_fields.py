@@ -10,21 +10,19 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from headway_emulator import methods
 from headway_emulator.engine.store import Document
-from headway_emulator.errors import invalid
+from headway_emulator.errors import invalid, not_found, unimplemented
 from headway_emulator.rest import Call
 from headway_emulator.schema import camel, snake
 
 Violation = tuple[str, str]
 
 DISPLAY_NAME_LENGTH = 128
-LABELS = 64
-LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 def required(field: str) -> Violation:
-    return field, f"Required field is not set: {field}."
+    return field, "Required field is not set."
 
 
 def display_name(body: Mapping[str, Any], root: str, *, needed: bool = True) -> list[Violation]:
@@ -38,18 +36,11 @@ def display_name(body: Mapping[str, Any], root: str, *, needed: bool = True) -> 
     return []
 
 
-def labels(body: Mapping[str, Any], root: str) -> list[Violation]:
-    """At most 64 of them, each of lowercase letters, digits, _ and -."""
-    given = body.get("labels", {})
-    rule = "at most 63 lowercase letters, digits, _ and -"
-    bad = [
-        (f"{root}.labels", f'Invalid label "{key}": "{value}": keys begin with a letter; each has {rule}.')
-        for key, value in given.items()
-        if not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(value)
-    ]
-    if len(given) > LABELS:
-        bad.append((f"{root}.labels", f"There are {len(given)} labels; at most {LABELS} are allowed."))
-    return bad
+def refuse_verb(call: Call) -> None:
+    """A read of ID:VERB is a method that no rule has taken: 501 with its name, 404 where Google has none."""
+    if ":" in call.url.rsplit("/", 1)[1]:
+        method = methods.find("aiplatform", "GET", call.url[call.url.index("/v1") :])
+        raise unimplemented(method.name) if method is not None else not_found(call.url)
 
 
 def gcs_folder(uri: str, field: str) -> list[Violation]:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headway_emulator.errors import bad_request
-from headway_emulator.services.vertex_fields import Violation, display_name, gcs_folder, labels, required
+from headway_emulator.services.vertex_fields import Violation, display_name, gcs_folder, required
+from headway_emulator.services.vertex_rules import labels, refused
 
 MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
@@ -23,11 +23,11 @@ LONGEST_DEPLOYMENT = 2 * 3600
 def check_upload(request: Mapping[str, Any]) -> None:
     """ApiError naming every field that breaks a rule."""
     if "model" not in request:
-        raise bad_request([required("model")])
+        raise refused([required("model")])
     model = request["model"]
     violations = [
         *display_name(model, "model"),
-        *labels(model, "model"),
+        *labels(model.get("labels", {}), "model.labels"),
         *gcs_folder(model.get("artifactUri", ""), "model.artifact_uri"),
         *gcs_folder(model.get("metadataSchemaUri", ""), "model.metadata_schema_uri"),
         *_container(model),
@@ -35,20 +35,20 @@ def check_upload(request: Mapping[str, Any]) -> None:
         *_aliases(model.get("versionAliases", []), "model.version_aliases"),
     ]
     if violations:
-        raise bad_request(violations)
+        raise refused(violations)
 
 
 def check_aliases(aliases: Sequence[str]) -> None:
     """Of a merge: an alias after a - is taken away; the default can only be given to another version."""
     if not aliases:
-        raise bad_request([required("version_aliases")])
+        raise refused([required("version_aliases")])
     place = "version_aliases"
     violations = _aliases([alias.removeprefix("-") for alias in aliases], place)
     if f"-{DEFAULT}" in aliases:
         text = "A model has exactly one default version: give the alias to another version to move it."
         violations.append((place, text))
     if violations:
-        raise bad_request(violations)
+        raise refused(violations)
 
 
 def _container(model: Mapping[str, Any]) -> list[Violation]:

@@ -15,7 +15,7 @@ from headway_emulator.engine.store import Document
 from headway_emulator.errors import ApiError, bad_request, invalid, precondition, unimplemented
 from headway_emulator.listing import Listing
 from headway_emulator.rest import Call, Rule
-from headway_emulator.services.vertex_fields import mask
+from headway_emulator.services.vertex_fields import mask, refuse_verb
 from headway_emulator.services.vertex_model_rules import check_aliases, check_upload
 from headway_emulator.services.vertex_operations import VERSIONS, Operations, version_of
 from headway_emulator.world import World
@@ -82,6 +82,7 @@ class Models:
         return self._operations.made(name, version, (UPLOAD, {}), ("UploadModelResponse", done))
 
     def get(self, call: Call) -> Any:
+        refuse_verb(call)
         return self._registry.get(*self._name(call))
 
     def list(self, call: Call) -> Any:

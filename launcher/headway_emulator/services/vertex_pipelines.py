@@ -11,6 +11,7 @@ from typing import Any
 from headway_emulator.errors import not_found
 from headway_emulator.listing import Listing
 from headway_emulator.rest import Call, Rule
+from headway_emulator.services.vertex_fields import refuse_verb
 from headway_emulator.services.vertex_operations import VERSIONS
 from headway_emulator.world import World
 
@@ -80,6 +81,7 @@ class Nothing:
         return self._listing.page(self._world.store, f"{self._parent(call)}/", call)
 
     def get(self, call: Call) -> Any:
+        refuse_verb(call)
         raise not_found(f"{self._parent(call)}/{call.path['id']}")
 
     def _parent(self, call: Call) -> str:

@@ -12,6 +12,7 @@ from headway_emulator.errors import bad_request, invalid, not_found, unimplement
 from headway_emulator.rest import Call, Rule
 from headway_emulator.services.vertex_fields import required
 from headway_emulator.services.vertex_operations import version_of
+from headway_emulator.services.vertex_rules import refused
 from headway_emulator.world import World
 
 SERIES = "tensorboardTimeSeries"
@@ -71,7 +72,7 @@ class Points:
         body = schema.parse("aiplatform", version_of(call), message, call.body, "")
         requests = body.get("writeRunDataRequests", [])
         if not requests:
-            raise bad_request([required("write_run_data_requests")])
+            raise refused([required("write_run_data_requests")])
         with self._store.transaction():
             for i, request in enumerate(requests):
                 at = f"write_run_data_requests[{i}]."
@@ -116,7 +117,7 @@ class Points:
         given = request.get("timeSeriesData", [])
         count = sum(len(data.get("values", [])) for data in given)
         if not given:
-            raise bad_request([required(f"{at}time_series_data")])
+            raise refused([required(f"{at}time_series_data")])
         if count > POINTS_IN_A_REQUEST:
             text = f"There are {count} data points; at most {POINTS_IN_A_REQUEST} are allowed in a request."
             raise bad_request([(f"{at}time_series_data", text)])
@@ -126,7 +127,7 @@ class Points:
     def _write_series(self, run: str, data: Mapping[str, Any], at: str) -> None:
         """A second value at a step replaces the first."""
         if not (given := data.get("tensorboardTimeSeriesId", "")):
-            raise bad_request([required(f"{at}.tensorboard_time_series_id")])
+            raise refused([required(f"{at}.tensorboard_time_series_id")])
         name = f"{run}/timeSeries/{given}"
         series = self._store.get(SERIES, name)
         if series is None:

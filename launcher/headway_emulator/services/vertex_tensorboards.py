@@ -15,8 +15,9 @@ from headway_emulator.engine.store import Document
 from headway_emulator.errors import ApiError, bad_request, not_found
 from headway_emulator.listing import Listing
 from headway_emulator.rest import Call, Rule
-from headway_emulator.services.vertex_fields import display_name, labels, mask, patched, required
+from headway_emulator.services.vertex_fields import display_name, mask, patched, refuse_verb, required
 from headway_emulator.services.vertex_operations import VERSIONS, Operations, version_of
+from headway_emulator.services.vertex_rules import labels, refused
 from headway_emulator.services.vertex_tensorboard_data import Points, data_rules
 from headway_emulator.world import World
 
@@ -151,6 +152,7 @@ class Methods:
         return level.listing.page(tree.store, f"{parent}/{level.plural}/", call)
 
     def get(self, call: Call) -> Any:
+        refuse_verb(call)
         return self._tree.get(self._level, self._tree.name(call, self._level))
 
     def patch(self, call: Call) -> Any:
@@ -293,7 +295,10 @@ class Tree:
 
 def check(level: Level, body: Mapping[str, Any], given: str, at: str) -> None:
     """ApiError naming every field that breaks a rule (the descriptions of the messages' fields)."""
-    violations = [*display_name(body, at, needed=level.names_itself), *labels(body, at)]
+    violations = [
+        *display_name(body, at, needed=level.names_itself),
+        *labels(body.get("labels", {}), f"{at}.labels"),
+    ]
     place = schema.snake(level.id_query)
     if level in (EXPERIMENT, RUN) and not given:
         violations.append(required(place))
@@ -302,4 +307,4 @@ def check(level: Level, body: Mapping[str, Any], given: str, at: str) -> None:
     if level is SERIES and body.get("valueType", "VALUE_TYPE_UNSPECIFIED") == "VALUE_TYPE_UNSPECIFIED":
         violations.append(required(f"{at}.value_type"))
     if violations:
-        raise bad_request(violations)
+        raise refused(violations)
