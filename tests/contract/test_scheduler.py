@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -443,6 +444,21 @@ class TestRestart:
         step(emulator, advance="2m")
         assert len(target.received) == 2
         assert emulator.stop() == 0
+
+    def test_a_stop_does_not_wait_for_attempts(
+        self, storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory, target: Target
+    ) -> None:
+        target.answers = [0]
+        emulator = Emulator(tmp_path_factory.mktemp("stop") / "state", storage_server.url)
+        emulator.start()
+        client = scheduler_client(emulator)
+        client.run_job(name=made(client, target.url).name)
+        until(lambda: target.received)
+        began = time.monotonic()
+        assert emulator.stop() == 0
+        assert time.monotonic() - began < 5
+        assert "Traceback" not in emulator.log
+        assert "never retrieved" not in emulator.log
 
 
 def _move_clock(emulator: Emulator, hours: int) -> None:
