@@ -155,16 +155,27 @@ class Recording:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == "/" or scope["path"].startswith(OWN):
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         here = scope[passage.KEY] = Passage(self._faults, self._checks_replies)
         begun = time.perf_counter()
-        path, now = scope["path"], timestamp(self._clock.now_ns())
-        status = 0
+        verb, path, caller = scope["method"], scope["path"], _caller(scope)
+        now = timestamp(self._clock.now_ns())
+        status, written = 0, False
+
+        def write() -> None:
+            nonlocal written
+            ms = round((time.perf_counter() - begun) * 1000, 2)
+            done = Recorded(now, here.method, verb, path, status, ms, caller, here.permission, here.fault)
+            self._recorder.add(done)
+            written = True
 
         async def noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif not message.get("more_body", False):
+                write()  # before its last byte is out: who has the answer finds it in the record
             await send(message)
 
         try:
@@ -173,10 +184,8 @@ class Recording:
             status = 500  # answered by the layer around this one
             raise
         finally:
-            ms = round((time.perf_counter() - begun) * 1000, 2)
-            verb, caller = scope["method"], _caller(scope)
-            done = Recorded(now, here.method, verb, path, status, ms, caller, here.permission, here.fault)
-            self._recorder.add(done)
+            if not written:
+                write()
 
 
 def _caller(scope: Scope) -> str:

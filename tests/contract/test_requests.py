@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import requests
+from google.cloud import storage
+from google.cloud.aiplatform_v1 import JobServiceClient
 
+from tests.contract.conftest import custom_job
 from tests.contract.servers import BUCKET, PARENT, PROJECT, Emulator
 
 
@@ -91,3 +97,93 @@ def test_an_upload_that_begins_with_no_json_is_a_bad_request(emulator: Emulator)
     for data in ("{", "[]"):
         reply = requests.post(url, data=data, headers={"content-type": "application/json"}, timeout=10)
         assert (reply.status_code, reply.json()["error"]["message"]) == (400, "Parse Error")
+
+
+class TestRecord:
+    """What was asked, by whom, what came of it, and the permission that a real project would want."""
+
+    @pytest.fixture(autouse=True)
+    def anew(self, emulator: Emulator) -> None:
+        requests.delete(f"{emulator.url}/emulator/requests", timeout=10)
+
+    def recorded(self, emulator: Emulator, **query: str) -> list[dict[str, Any]]:
+        page = requests.get(f"{emulator.url}/emulator/requests", params=query, timeout=10).json()
+        found: list[dict[str, Any]] = page["requests"]
+        return found
+
+    def test_a_request_is_written_down_with_method_caller_and_permission(
+        self, emulator: Emulator, jobs: JobServiceClient
+    ) -> None:
+        job = jobs.create_custom_job(parent=PARENT, custom_job=custom_job("pass"))
+        last = self.recorded(emulator, method="aiplatform.customJobs.create")[0]
+        assert (last["verb"], last["status"], last["permission"]) == (
+            "POST",
+            200,
+            "aiplatform.customJobs.create",
+        )
+        assert last["path"].endswith(f"/{PARENT}/customJobs")
+        assert "gapic/" in last["caller"]
+        assert 0 < last["ms"] < 10_000
+        assert job.name
+
+    def test_what_google_has_not_and_what_is_not_emulated_is_written_down_too(
+        self, emulator: Emulator
+    ) -> None:
+        requests.get(f"{emulator.url}/aiplatform/v1/nothing", timeout=10)
+        requests.get(f"{emulator.url}/aiplatform/v1/{PARENT}/datasets", timeout=10)
+        found = self.recorded(emulator)
+        assert [(one["method"], one["status"]) for one in found] == [
+            ("aiplatform.datasets.list", 501),
+            ("", 404),
+        ]
+
+    def test_a_fault_is_written_down_with_what_it_hit(self, emulator: Emulator) -> None:
+        fault = {"kind": "response", "method": "aiplatform.customJobs.list", "break": "drop"}
+        requests.post(f"{emulator.url}/emulator/faults", json=fault, timeout=10)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{emulator.url}/aiplatform/v1/{PARENT}/customJobs", timeout=10)
+        last = self.recorded(emulator)[0]
+        assert (last["fault"], last["status"]) == ("drop", 0)
+
+    def test_the_record_is_read_by_method_by_time_and_in_pages(self, emulator: Emulator) -> None:
+        for _ in range(5):
+            requests.get(f"{emulator.url}/aiplatform/v1/{PARENT}/customJobs", timeout=10)
+        requests.get(f"{emulator.url}/storage/v1/b/{BUCKET}", timeout=10)
+        assert len(self.recorded(emulator, method="storage.*")) == 1
+        assert len(self.recorded(emulator, since=self.recorded(emulator)[1]["time"])) == 2
+        url = f"{emulator.url}/emulator/requests"
+        first = requests.get(url, params={"pageSize": "4"}, timeout=10).json()
+        rest = requests.get(url, params={"pageToken": first["nextPageToken"]}, timeout=10).json()
+        assert (len(first["requests"]), len(rest["requests"])) == (4, 2)
+        assert "nextPageToken" not in rest
+        assert requests.get(url, params={"since": "yesterday"}, timeout=10).status_code == 400
+
+    def test_the_permissions_that_a_program_needs_are_summed_up(
+        self, emulator: Emulator, jobs: JobServiceClient, gcs: storage.Client
+    ) -> None:
+        """The list for a least-privilege role; overwriting needs the deletion of objects, creating does not."""
+        name = f"permissions-{secrets.token_hex(4)}"
+        gcs.bucket(BUCKET).blob(name).upload_from_string("one")
+        list(jobs.list_custom_jobs(parent=PARENT))
+        before = self.permissions(emulator)
+        gcs.bucket(BUCKET).blob(name).upload_from_string("two")
+        gcs.bucket(BUCKET).blob(name).download_as_bytes()
+        assert before == {"aiplatform.customJobs.list", "storage.objects.create"}
+        assert self.permissions(emulator) - before == {"storage.objects.delete", "storage.objects.get"}
+
+    def permissions(self, emulator: Emulator) -> set[str]:
+        found = requests.get(f"{emulator.url}/emulator/permissions", timeout=10).json()["permissions"]
+        return {one["permission"] for one in found}
+
+    def test_the_command_prints_both_as_tables(self, emulator: Emulator) -> None:
+        requests.get(f"{emulator.url}/aiplatform/v1/{PARENT}/customJobs", timeout=10)
+        words = [sys.executable, "-m", "headway_emulator.main", "requests", "--url", emulator.url]
+        shown = subprocess.run(
+            words, capture_output=True, text=True, timeout=30, check=True
+        ).stdout.splitlines()
+        assert shown[0].split()[:4] == ["time", "status", "took", "method"]
+        assert "aiplatform.customJobs.list" in shown[-1]
+        summed = subprocess.run(
+            [*words, "--permissions"], capture_output=True, text=True, timeout=30, check=True
+        )
+        assert summed.stdout.splitlines()[1].startswith("aiplatform.customJobs.list")
