@@ -1,7 +1,8 @@
 """`make bench`: prints what is measured, each figure beside its goal.
 
-It takes some two minutes, and an image build where there is none. A goal that is missed is said, and is no
-failure: the exit code tells only whether it could be measured.
+It takes some five minutes, and an image build where there is none. A goal that is missed is said, and is no
+failure: the exit code tells only whether it could be measured. `python -m benchmarks emulator` measures that
+part alone; the parts are start, submit, plan and emulator. HEADWAY_BENCH_JOBS=1000 makes fewer jobs there.
 """
 
 from __future__ import annotations
@@ -12,32 +13,61 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import measure, plan, start, submit
+from benchmarks import emulator, measure, plan, start, submit
 from benchmarks.place import stack
+
+PARTS = ("start", "submit", "plan", "emulator")
 
 
 def main() -> int:
+    unknown = set(sys.argv[1:]) - set(PARTS)
+    if unknown:
+        say(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        return 2
+    wanted = set(sys.argv[1:] or PARTS)
     say(
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     )
-    say("starting: the command line ...")
-    figures = start.figures()
+    with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
+        if wanted != {"emulator"}:
+            launching(wanted, Path(folder))
+        if "emulator" in wanted:
+            emulating(Path(folder) / "emulator")
+    return 0
+
+
+def launching(wanted: set[str], folder: Path) -> None:
+    """What is measured of the command line."""
+    figures: list[measure.Figure] = []
     parts: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder, stack() as here:
-        if here.has_engine:
-            say("submitting: a job that prints a line ...")
-            submitted, parts = submit.figures(here, Path(folder) / "small")
-            figures += submitted
-        else:
-            say("submitting: not measured, for no Docker engine answers")
-        say("planning: a project of 2,000 files ...")
-        figures += plan.figures(here, Path(folder) / "large")
+    if "start" in wanted:
+        say("starting: the command line ...")
+        figures += start.figures()
+    if wanted & {"submit", "plan"}:
+        with stack() as here:
+            if "submit" in wanted and here.has_engine:
+                say("submitting: a job that prints a line ...")
+                submitted, parts = submit.figures(here, folder / "small")
+                figures += submitted
+            elif "submit" in wanted:
+                say("submitting: not measured, for no Docker engine answers")
+            if "plan" in wanted:
+                say("planning: a project of 2,000 files ...")
+                figures += plan.figures(here, folder / "large")
     print(f"\n{measure.rendered(figures)}")
     if parts:
         print("\nwhere a warm submit's time goes (medians):")
         for name, seconds in parts.items():
             print(f"  {seconds:6.3f} s  {name}")
-    return 0
+
+
+def emulating(folder: Path) -> None:
+    """What is measured of the emulator, beside moto's server."""
+    say(f"emulating: {emulator.JOBS:,} jobs, beside moto ...")
+    figures, notes = emulator.figures(folder, say)
+    print(f"\n{measure.rendered(figures)}\n")
+    for name, text in notes.items():
+        print(f"  {name}: {text}")
 
 
 def say(text: str) -> None:

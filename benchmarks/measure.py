@@ -9,31 +9,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured: `ours` and `theirs` in seconds (medians of `n`), and the goal in words.
+    """What was measured: `ours` and `theirs` in `unit` (medians of `n`), and the goal in words.
 
-    `met` is None where there is no goal.
+    `theirs` is None where the other has nothing like it, `met` where there is no goal.
     """
 
     what: str
     against: str
     ours: float
-    theirs: float
+    theirs: float | None
     n: int
     goal: str = ""
     met: bool | None = None
+    unit: Literal["s", "ms", "MB"] = "s"
 
     @property
-    def ratio(self) -> float:
-        return self.ours / self.theirs
+    def ratio(self) -> str:
+        return f"{self.ours / self.theirs:.2f}" if self.theirs else ""
 
     @property
-    def more(self) -> float:
-        """Seconds more than the other."""
-        return self.ours - self.theirs
+    def more(self) -> str:
+        return "" if self.theirs is None else self.shown(self.ours - self.theirs, "+")
+
+    def shown(self, value: float | None, sign: str = "") -> str:
+        digits = {"s": 3, "ms": 1, "MB": 0}[self.unit]
+        return "" if value is None else f"{value:{sign}.{digits}f} {self.unit}"
 
 
 def in_turns(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
@@ -80,11 +85,11 @@ def rendered(figures: Sequence[Figure]) -> str:
     body = [
         (
             figure.what,
-            f"{figure.ours:.3f} s",
+            figure.shown(figure.ours),
             figure.against,
-            f"{figure.theirs:.3f} s",
-            f"{figure.ratio:.2f}",
-            f"{figure.more:+.3f} s",
+            figure.shown(figure.theirs),
+            figure.ratio,
+            figure.more,
             str(figure.n),
             figure.goal,
             {True: "ok", False: "MISSED", None: ""}[figure.met],
