@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -273,6 +275,17 @@ def test_each_way_takes_away_what_the_other_sets(tmp_path: Path) -> None:
     assert "172.18.0.1" in transparent.set["no_proxy"].split(",")
     inside = environment.of(settings, bundle, environment.CONTAINER)
     assert inside.mounts == {str(bundle): inside.set["SSL_CERT_FILE"]}
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    """The emulator starts without gRPC, messages and cryptography."""
+    names = ("connect", "by_host", "front", "authority")
+    program = "import sys\n" + "\n".join(f"import headway_emulator.transparent.{name}" for name in names)
+    program += (
+        "\nprint([m for m in ('grpc', 'google.protobuf', 'cryptography', 'certifi') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def _handshake(authority: Authority, bundle: Path, host: str) -> str | None:
