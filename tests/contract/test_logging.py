@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging as python_logging
 import secrets
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,7 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.aiplatform_v1 import JobServiceClient
 
-from tests.contract.conftest import custom_job, log_lines, messages
+from tests.contract.conftest import custom_job, job_client, log_lines, messages
 from tests.contract.servers import NUMBER, PARENT, PROJECT, Emulator, until
 from tests.contract.test_custom_jobs import finished
 
@@ -45,8 +48,6 @@ def log(client: logging.Client) -> logging.Logger:
 @pytest.fixture(scope="module")
 def job(emulator: Emulator) -> str:
     """A finished job with ten numbered lines, the fourth of them on stderr."""
-    from tests.contract.conftest import job_client
-
     program = ("import sys", "for n in range(10): print(n, file=sys.stderr if n == 3 else sys.stdout)")
     jobs = job_client(emulator)
     return str(
@@ -485,3 +486,59 @@ def test_a_burst_is_readable_while_the_job_runs(emulator: Emulator, jobs: JobSer
     until(lambda: len(messages(emulator, name)) == 50, seconds=20)
     jobs.cancel_custom_job(name=name)
     finished(jobs, name)
+
+
+LINES = 100_000
+REPLICAS = 3
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0, 6], ids=["idle", "under load"])
+def test_no_line_is_lost_of_replicas_that_write_at_once_while_the_emulator_is_killed(
+    mortal: Emulator, base_image: str, load: int
+) -> None:
+    """Each replica writes 100,000 lines, every tenth on stderr; the emulator is killed twice meanwhile."""
+    program = (
+        "import sys, time",
+        f"for n in range({LINES}):",
+        "    stream = sys.stderr if n % 10 == 0 else sys.stdout",
+        "    print(n, file=stream, flush=n % 10 == 0)",
+        f"    if n == {LINES} // 2: time.sleep(4)",
+        "sys.stdout.flush()",
+        "time.sleep(4)",
+    )
+    wanted = custom_job(*program, image=base_image)
+    pools = wanted["job_spec"]["worker_pool_specs"]
+    command = pools[0]["container_spec"]["command"]
+    pools[0]["container_spec"]["command"] = [word for word in command if word != "-u"]
+    pools.append({**pools[0], "replica_count": REPLICAS - 1})
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load)]
+    try:
+        jobs = job_client(mortal)
+        name = jobs.create_custom_job(parent=PARENT, custom_job=wanted).name
+        for _ in range(2):
+            until(lambda: len(log_lines(mortal, name, pageSize=500)) == 500, seconds=120)
+            time.sleep(1)
+            mortal.kill()
+            mortal.start()
+        ended = finished(jobs, name, seconds=300)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait(10)
+    assert ended.state.name == "JOB_STATE_SUCCEEDED", ended.error
+    found: dict[str, list[int]] = {}
+    token = ""
+    while True:
+        asked = {"resourceNames": [f"projects/{PROJECT}"], "filter": of_job(name), "pageSize": 1000}
+        page = post(mortal, "list", {**asked, "orderBy": "timestamp asc", "pageToken": token}).json()
+        for entry in page["entries"]:
+            task = entry["resource"]["labels"]["task_name"]
+            if task != "service":
+                found.setdefault(task, []).append(int(entry["jsonPayload"]["message"]))
+        if not (token := page.get("nextPageToken", "")):
+            break
+    complete = {task: (len(numbers), len(set(numbers))) for task, numbers in found.items()}
+    tasks = ("workerpool0-0", "workerpool1-0", "workerpool1-1")
+    assert complete == dict.fromkeys(tasks, (LINES, LINES))

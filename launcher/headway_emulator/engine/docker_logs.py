@@ -84,7 +84,7 @@ def created(client: APIClient, container: str) -> str:
 
 
 def seconds_to_take_in(client: APIClient, container: str, finished: str) -> float:
-    """How long after its end (`finished`, of the container's state) the engine was done with its output.
+    """How long after its end the engine was done with its output; 0 where that is no reason to worry.
 
     An engine that gets no processor time stops waiting for the output after 2 s and closes the log after 10 s
     more, and what it has not written then is lost: "Logger didn't exit in time: logs may be truncated".
@@ -96,7 +96,8 @@ def seconds_to_take_in(client: APIClient, container: str, finished: str) -> floa
     wanted = {"container": container, "event": "die"}
     told = client.events(since=end // SECOND, until=now // SECOND + 1, filters=wanted, decode=True)
     moments = [int(event["timeNano"]) for event in told]
-    return (moments[-1] - end) / SECOND if moments else 0.0
+    seconds = (moments[-1] - end) / SECOND if moments else 0.0
+    return seconds if seconds >= TAKE_IN_SECONDS else 0.0
 
 
 class FrameParser:
