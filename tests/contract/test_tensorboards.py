@@ -12,11 +12,12 @@ import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 
+from tests.contract.conftest import custom_job
 from tests.contract.servers import BUCKET, NUMBER, PARENT, PROJECT, Emulator
 from tests.contract.test_gcloud import REGION, Gcloud
 
 if TYPE_CHECKING:
-    from google.cloud.aiplatform_v1 import TensorboardServiceClient
+    from google.cloud.aiplatform_v1 import JobServiceClient, TensorboardServiceClient
 
 LOCATION_NAME = f"projects/{NUMBER}/locations/us-central1"
 
@@ -139,6 +140,21 @@ def test_several_series_are_written_and_read_at_once(boards: TensorboardServiceC
     read = boards.batch_read_tensorboard_time_series_data(request).time_series_data
     assert [one.values[0].scalar.value for one in read] == [0.0, 1.0]
     assert boards.get_tensorboard(name=board).run_count == 1
+
+
+def test_a_custom_job_with_a_tensorboard_needs_it_and_a_service_account(
+    boards: TensorboardServiceClient, jobs: JobServiceClient, run: str
+) -> None:
+    board, account = run.rsplit("/", 4)[0], "trainer@demo.iam.gserviceaccount.com"
+    output = {"output_uri_prefix": f"gs://{BUCKET}/with-board"}
+    spec: dict[str, Any] = {"tensorboard": board, "service_account": account, "base_output_directory": output}
+    made = jobs.create_custom_job(parent=PARENT, custom_job=custom_job("pass", **spec))
+    assert made.job_spec.tensorboard == board
+    with pytest.raises(exceptions.BadRequest, match="service_account"):
+        jobs.create_custom_job(parent=PARENT, custom_job=custom_job("pass", tensorboard=board))
+    boards.delete_tensorboard(name=board).result(timeout=10)
+    with pytest.raises(exceptions.NotFound):
+        jobs.create_custom_job(parent=PARENT, custom_job=custom_job("pass", **spec))
 
 
 def test_a_deletion_takes_all_that_is_below(boards: TensorboardServiceClient, run: str) -> None:

@@ -8,6 +8,7 @@ from headway_emulator import schema
 from headway_emulator.engine.jobs import KIND
 from headway_emulator.listing import Listing
 from headway_emulator.rest import Call, Rule, Service
+from headway_emulator.services import vertex_tensorboards
 from headway_emulator.services.vertex_operations import VERSIONS, Operations, version_of
 from headway_emulator.services.vertex_rules import check
 from headway_emulator.world import World
@@ -50,6 +51,7 @@ class Vertex:
         parent = self._parent(call)
         body = schema.parse("aiplatform", version_of(call), "CustomJob", call.body, "custom_job")
         check(body)
+        vertex_tensorboards.require(self._world, body["jobSpec"])
         return self._world.jobs.create(parent, body)
 
     def get(self, call: Call) -> Any:

@@ -239,11 +239,13 @@ def _mounts(mounts: Sequence[Mapping[str, str]], at: str) -> list[Violation]:
 
 
 def _names(spec: Mapping[str, Any], at: str) -> list[Violation]:
+    """That a tensorboard needs a service account is said in CustomJob.run of the Python client."""
+    missing = spec.get("tensorboard") and not spec.get("serviceAccount")
     return [
         (f"{at}.{place}", _form(spec[name], form))
         for name, (place, fits, form) in FORMS.items()
         if spec.get(name) and not fits.fullmatch(spec[name])
-    ]
+    ] + ([(f"{at}.service_account", REQUIRED)] if missing else [])
 
 
 def _form(name: str, form: str) -> str:

@@ -293,6 +293,13 @@ class Tree:
                     self.store.put(level.kind, other["name"], other)
 
 
+def require(world: World, spec: Mapping[str, Any]) -> None:
+    """NOT_FOUND where the TensorBoard that a job spec names is not there."""
+    if name := spec.get("tensorboard", ""):
+        tree = Tree(world)
+        tree.get(TENSORBOARD, tree.spelled(name))
+
+
 def check(level: Level, body: Mapping[str, Any], given: str, at: str) -> None:
     """ApiError naming every field that breaks a rule (the descriptions of the messages' fields)."""
     violations = [

@@ -8,6 +8,7 @@ from headway_emulator import schema
 from headway_emulator.engine.tuning import KIND
 from headway_emulator.listing import Listing, masked
 from headway_emulator.rest import Call, Rule
+from headway_emulator.services import vertex_tensorboards
 from headway_emulator.services.vertex_operations import VERSIONS, Operations, version_of
 from headway_emulator.services.vertex_study_rules import check
 from headway_emulator.world import World
@@ -48,6 +49,7 @@ class TuningJobs:
         message, field = "HyperparameterTuningJob", "hyperparameter_tuning_job"
         body = schema.parse("aiplatform", version_of(call), message, call.body, field)
         check(body)
+        vertex_tensorboards.require(self._world, body["trialJobSpec"])
         return self._world.tuning.create(parent, body)
 
     def list(self, call: Call) -> Any:
