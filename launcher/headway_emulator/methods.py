@@ -22,6 +22,8 @@ class Method:
     name: str
     service: str
     version: str
+    request: str
+    """Name of the body's schema in the document, empty where there is no body."""
     response: str
     """Name of the reply's schema in the document, empty where the reply has none."""
     parameters: Mapping[str, Mapping[str, Any]]
@@ -57,7 +59,8 @@ def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str],
         pending += resource.get("resources", {}).values()
         for raw in resource.get("methods", {}).values():
             pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(raw.get("flatPath", raw["path"])))
-            response = raw.get("response", {}).get("$ref", "")
-            method = Method(raw["id"], service, version, response, {**common, **raw.get("parameters", {})})
+            body, reply = (raw.get(side, {}).get("$ref", "") for side in ("request", "response"))
+            parameters = {**common, **raw.get("parameters", {})}
+            method = Method(raw["id"], service, version, body, reply, parameters)
             found.append((raw["httpMethod"], re.compile("/" + pattern), method))
     return found

@@ -78,18 +78,22 @@ def parse(service: str, version: str, schema: str, body: Any, root: str) -> dict
 
     `root` is the request's field that the body fills, such as custom_job: messages name places under it.
     """
-    prefix = PREFIXES.get(service, "")
-    if prefix and version == "v1beta1":
-        prefix = prefix.removesuffix("V1") + "V1beta1"
     if not isinstance(body, dict | None):
         text = 'Invalid JSON payload received. Unknown name "": Root element must be a message.'
         raise bad_request([("", text)])
     package = f"{PACKAGES.get(service, f'google.{service}')}.{version}"
-    reader = _Reader(discovery(service, version)["schemas"], prefix, package)
-    parsed = reader.message(prefix + schema, body or {}, root)
+    begin = prefix(service, version)
+    reader = _Reader(discovery(service, version)["schemas"], begin, package)
+    parsed = reader.message(begin + schema, body or {}, root)
     if reader.violations:
         raise bad_request(reader.violations)
     return parsed
+
+
+def prefix(service: str, version: str) -> str:
+    """What the names of a version's schemas begin with."""
+    known = PREFIXES.get(service, "")
+    return known.removesuffix("V1") + "V1beta1" if known and version == "v1beta1" else known
 
 
 def snake(name: str) -> str:
