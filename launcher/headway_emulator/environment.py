@@ -42,7 +42,7 @@ class Environment:
 def of(settings: Settings, bundle: Path, way: str = TRANSPARENT) -> Environment:
     """For a shell on this machine, or for a container. What only the other way sets is taken away."""
     if way == CONTAINER:
-        return Environment(container(settings, CONTAINER_BUNDLE), mounts={str(bundle): CONTAINER_BUNDLE})
+        return in_container(settings, bundle)
     ways = {
         TRANSPARENT: transparent(settings, bundle),
         EXPLICIT: variables(settings.public_url, settings.project, settings.state, tuple(SERVICES.values())),
@@ -66,9 +66,16 @@ def transparent(settings: Settings, bundle: Path) -> Mapping[str, str]:
     }
 
 
-def container(settings: Settings, bundle: str) -> Mapping[str, str]:
-    """For a job's replica or a build's step; `bundle` is CONTAINER_BUNDLE, or the host's for a process."""
-    return _proxied(settings, bundle)
+def of_job(settings: Settings, bundle: Path) -> Environment:
+    """For a job's replica or a build's step: a container, or with the process executor a process."""
+    if settings.executor == "docker":
+        return in_container(settings, bundle)
+    return Environment(_proxied(settings, str(bundle)))
+
+
+def in_container(settings: Settings, bundle: Path) -> Environment:
+    """Credentials there come from the metadata server, as on Google's machines."""
+    return Environment(_proxied(settings, CONTAINER_BUNDLE), mounts={str(bundle): CONTAINER_BUNDLE})
 
 
 def prepare(settings: Settings) -> None:

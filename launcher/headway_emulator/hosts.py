@@ -22,6 +22,8 @@ SERVICES: Mapping[str, str] = {
 """Host label to the path prefix below which this emulator has the service."""
 ROOT = ("storage", "www", "oauth2")
 """Hosts whose paths are served at the root."""
+OF_WWW = ("/storage/", "/upload/storage/", "/download/storage/", "/batch/storage/")
+"""What of www.googleapis.com, an older host of many services, is storage's."""
 REGION = r"[a-z]+(?:-[a-z]+)*-?[a-z]+\d+|us|eu|europe|asia|global"
 HOST = re.compile(
     rf"(?:(?:{REGION})-)?(?P<name>[a-z0-9]+)(?:\.mtls)?(?:\.(?:{REGION})\.rep)?\.googleapis\.com"
@@ -32,6 +34,13 @@ def is_google(host: str) -> bool:
     """Whether the host (a port after it is allowed) belongs to Google's APIs."""
     name = host.rsplit(":", 1)[0].lower()
     return name == DOMAIN or name.endswith(f".{DOMAIN}")
+
+
+def has(host: str, path: str) -> bool:
+    """Whether any service here answers for the path of the host."""
+    if host.startswith("www.") and not path.startswith(OF_WWW):
+        return False
+    return prefix(host) is not None
 
 
 def prefix(host: str) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from starlette.responses import FileResponse
+
 from headway_emulator import environment
 from headway_emulator.errors import invalid
 from headway_emulator.rest import Call, Rule
 from headway_emulator.transparent import authority
 from headway_emulator.world import World
 
+PEM = "application/x-pem-file"
 WAYS = (environment.TRANSPARENT, environment.EXPLICIT, environment.CONTAINER)
 
 
@@ -27,4 +30,11 @@ def rules(world: World) -> list[Rule]:
         found = environment.of(settings, authority.of(settings.state).bundle(), way)
         return {"way": way, **asdict(found)}
 
-    return [Rule("env.get", "GET", "/emulator/env", variables)]
+    def roots(call: Call) -> Any:  # noqa: ARG001
+        """What to trust, for a client that does not see this emulator's files."""
+        return FileResponse(authority.of(settings.state).bundle(), media_type=PEM)
+
+    return [
+        Rule("env.get", "GET", "/emulator/env", variables),
+        Rule("ca.get", "GET", "/emulator/ca", roots),
+    ]

@@ -39,8 +39,8 @@ class ByHost:
             await self._app(scope, receive, send)
 
     async def _google(self, host: str, scope: Scope, receive: Receive, send: Send) -> None:
-        prefix = hosts.prefix(host)
-        if prefix is None:
+        prefix = hosts.prefix(host) or ""
+        if not hosts.has(host, scope["path"]):
             refusal = error_response(unimplemented(f"{host} ({scope['method']} {scope['path']})"))
             await refusal(scope, receive, send)
             return

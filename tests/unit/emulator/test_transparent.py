@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cryptography import x509
@@ -244,6 +244,12 @@ def test_a_machines_own_roots_stay_trusted(tmp_path: Path) -> None:
 def test_hosts_lead_to_services(host: str, prefix: str | None) -> None:
     assert hosts.is_google(host)
     assert hosts.prefix(host) == prefix
+    assert hosts.has(host, "/v1/x") == (prefix is not None)
+
+
+def test_of_the_old_host_of_all_services_storage_is_known() -> None:
+    assert hosts.has("www.googleapis.com", "/storage/v1/b")
+    assert not hosts.has("www.googleapis.com", "/discovery/v1/apis")
 
 
 @pytest.mark.parametrize(
@@ -253,28 +259,41 @@ def test_hosts_that_only_look_like_googles_are_not(host: str) -> None:
     assert not hosts.is_google(host)
 
 
-def test_each_way_takes_away_what_the_other_sets(tmp_path: Path) -> None:
-    settings = Settings(
+def settings(state: Path, executor: Literal["docker", "process"] = "process") -> Settings:
+    return Settings(
         project="p",
         project_number="1",
-        state=tmp_path,
-        executor="process",
+        state=state,
+        executor=executor,
         storage_url="",
         public_url="http://172.18.0.1:8585",
         network="",
         nonce="",
         grace_seconds=1,
     )
+
+
+def test_each_way_takes_away_what_the_other_sets(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
-    transparent = environment.of(settings, bundle)
-    explicit = environment.of(settings, bundle, environment.EXPLICIT)
+    transparent = environment.of(settings(tmp_path), bundle)
+    explicit = environment.of(settings(tmp_path), bundle, environment.EXPLICIT)
     assert "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM" in transparent.unset
     assert "https_proxy" in explicit.unset
     assert not set(transparent.set) & set(transparent.unset)
     assert not set(explicit.set) & set(explicit.unset)
     assert "172.18.0.1" in transparent.set["no_proxy"].split(",")
-    inside = environment.of(settings, bundle, environment.CONTAINER)
-    assert inside.mounts == {str(bundle): inside.set["SSL_CERT_FILE"]}
+
+
+def test_a_container_finds_the_roots_where_they_are_mounted_and_a_process_where_they_are(
+    tmp_path: Path,
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    contained = environment.of_job(settings(tmp_path, "docker"), bundle)
+    assert contained.mounts == {str(bundle): contained.set["SSL_CERT_FILE"]}
+    process = environment.of_job(settings(tmp_path, "process"), bundle)
+    assert (process.mounts, process.set["SSL_CERT_FILE"]) == ({}, str(bundle))
+    # a replica's credentials are its machine's, not those of the shell of whoever sent it
+    assert not [name for name in contained.set if name.startswith("CLOUDSDK")]
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
