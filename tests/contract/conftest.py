@@ -113,14 +113,6 @@ def mortal(
     made.stop()
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def either(request: pytest.FixtureRequest) -> Emulator:
-    """First the one executor, then the other: what is tested with it holds for both."""
-    name = "emulator" if request.param == "process" else "docker_emulator"
-    found: Emulator = request.getfixturevalue(name)
-    return found
-
-
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
 def twin(
     request: pytest.FixtureRequest, storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory
@@ -248,7 +240,7 @@ def containers_of(emulator: Emulator) -> list[str]:
 
 
 def _end_containers(emulator: Emulator) -> None:
-    """Containers outlive their emulator, so a test that leaves jobs running removes them and their networks."""
+    """Containers outlive their emulator: what a test leaves running is removed, with its networks."""
     for container in containers_of(emulator):
         job = _docker("inspect", "--format", '{{index .Config.Labels "headway-emulator.job"}}', container)
         _docker("rm", "-f", container)

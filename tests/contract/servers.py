@@ -25,7 +25,7 @@ NUMBER = PLACE.number if PLACE else "123456789012"
 LOCATION = PLACE.region if PLACE else "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
 BUCKET = PLACE.bucket if PLACE else "contract"
-IMAGE = PLACE.image if PLACE else "trainer:test"
+IMAGE = PLACE.image if PLACE else "python:3.11-slim"
 PATIENCE = real.PATIENCE if PLACE else 1.0
 START_SECONDS = 30.0
 

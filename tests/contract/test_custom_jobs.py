@@ -1,4 +1,4 @@
-"""Vertex AI's custom jobs, driven by Google's GAPIC client over REST."""
+"""Vertex AI's custom jobs, driven by Google's GAPIC client over REST, on both executors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from tests.contract.conftest import custom_job, job_client, log_lines, messages
 from tests.contract.servers import NUMBER, PARENT, Emulator, StorageServer, until
 
 FINAL = (JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED)
+
+
+@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
+    """Every test here is made twice: with processes and with containers."""
+    if request.param == "process":
+        return emulator
+    found: Emulator = request.getfixturevalue("docker_emulator")
+    return found
 
 
 def finished(jobs: JobServiceClient, name: str, seconds: float = 30.0) -> CustomJob:
@@ -198,7 +207,8 @@ def test_a_command_that_does_not_exist_fails_the_job_with_its_name(jobs: JobServ
     wanted["job_spec"]["worker_pool_specs"][0]["container_spec"]["command"] = ["no-such-program"]
     job = finished(jobs, jobs.create_custom_job(parent=PARENT, custom_job=wanted).name)
     assert job.state == JobState.JOB_STATE_FAILED
-    assert "no-such-program did not start" in job.error.message
+    assert "no-such-program" in job.error.message
+    assert "did not start" in job.error.message
 
 
 def test_many_jobs_at_once_each_get_their_own_log(jobs: JobServiceClient, emulator: Emulator) -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import sqlite3
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,8 +16,8 @@ import requests
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1 import JobServiceClient
 
-from tests.contract.conftest import job_client
-from tests.contract.servers import PARENT, Emulator, StorageServer, until
+from tests.contract.conftest import containers_of, job_client
+from tests.contract.servers import PARENT, Emulator, until
 from tests.contract.walking import SIGNALS, all_replicas, replicas, walking_job
 from tests.unit.emulator.model import FINAL, Model
 
@@ -35,32 +32,6 @@ SCHEDULINGS: list[dict[str, Any]] = [
     {"strategy": "SPOT"},
 ]
 CAMEL = {"disable_retries": "disableRetries", "restart_job_on_worker_restart": "restartJobOnWorkerRestart"}
-
-
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def twin(
-    request: pytest.FixtureRequest, storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Emulator]:
-    """An emulator under a virtual clock that may be killed."""
-    state = tmp_path_factory.mktemp("walk") / "state"
-    hosts: tuple[str, ...] = ("127.0.0.1",)
-    network = ""
-    if request.param == "docker":
-        network, gateway = request.getfixturevalue("job_network")
-        hosts = (gateway,)
-    made = Emulator(
-        state,
-        storage_server.url,
-        executor=request.param,
-        hosts=hosts,
-        network=network,
-        grace=30,
-        clock="virtual",
-    )
-    made.start()
-    yield made
-    made.stop()
-    assert "Traceback" not in made.log, made.log
 
 
 class Walk:
@@ -220,13 +191,4 @@ def test_the_emulator_and_the_model_agree_through_random_steps(twin: Emulator, b
     walk.compare()
     until(lambda: all_replicas(walk.prefix) == [], seconds=30)
     if twin.executor == "docker":
-        until(lambda: leftovers(twin) == [], seconds=30)
-
-
-def leftovers(twin: Emulator) -> list[str]:
-    """Containers that this emulator's state calls its own."""
-    with sqlite3.connect(twin.state / "state.sqlite3") as db:
-        (document,) = db.execute("SELECT json FROM documents WHERE kind = 'identity'").fetchone()
-    owner = document.split('"')[3]
-    words = ["docker", "ps", "-aq", "--filter", f"label=headway-emulator={owner}"]
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+        until(lambda: containers_of(twin) == [], seconds=30)

@@ -140,9 +140,9 @@ class DockerExecutor:
                 self._remove_network(network["Name"])
 
     def release(self, job: str) -> None:
-        if job in self._networks:
-            self._networks.discard(job)
-            self._remove_network(f"headway-job-{job}")
+        """Also a network that an emulator before this one made."""
+        self._networks.discard(job)
+        self._remove_network(f"headway-job-{job}")
 
     def _remove_network(self, name: str) -> None:
         try:
