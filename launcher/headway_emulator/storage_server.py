@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import http.client
 import json
 import os
@@ -37,6 +38,7 @@ class StorageServer:
         self._objects = state / "storage"
         self._log = state / "storage.log"
         self._note = state / "storage.json"
+        self._lock = (state / "storage.lock").open("w")
         self._child: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -47,6 +49,7 @@ class StorageServer:
         """
         program = binary()
         self._objects.mkdir(parents=True, exist_ok=True)
+        self._hold()
         self._end_stray()
         words = [str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", "0", "-log-level", "error"]
         words += ["-backend", "filesystem", "-filesystem-root", str(self._objects)]
@@ -68,6 +71,7 @@ class StorageServer:
             raise
 
     def stop(self) -> None:
+        self._lock.close()
         if self._child is None:
             return
         self._child.terminate()
@@ -86,6 +90,14 @@ class StorageServer:
                 shutil.rmtree(found, ignore_errors=True)
             else:  # what it notes of a bucket
                 found.unlink(missing_ok=True)
+
+    def _hold(self) -> None:
+        """Before a stray is ended: it must be nobody's. The lock goes with this process."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = f"Another emulator runs on the state folder {self._objects.parent}. "
+            raise NoStorage(f"{text}Stop it, or give another --state.") from error
 
     def _port(self, child: subprocess.Popen[bytes]) -> int:
         """The port that the child itself listens on, once it answers there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -128,6 +129,41 @@ def test_as_a_context_manager_it_ends_with_the_block() -> None:
     assert not state.exists()
     with pytest.raises(Refused, match="No emulator answers"):
         gcp.clock.now()
+
+
+@pytest.mark.docker
+def test_in_docker_jobs_find_it_on_a_network_of_its_own_and_both_are_gone_afterwards(base_image: str) -> None:
+    program = "import os, urllib.request as u; print(u.urlopen(os.environ['STORAGE_EMULATOR_HOST']).status)"
+    with emulator(executor="docker") as gcp:
+        jobs = gcp.client(JobServiceClient)
+        asking = custom_job(program, image=base_image)
+        name = jobs.create_custom_job(parent=gcp.parent, custom_job=asking).name
+        until(lambda: jobs.get_custom_job(name=name).state.name == "JOB_STATE_SUCCEEDED", seconds=60)
+        sleeping = custom_job("import time", "time.sleep(600)", image=base_image)
+        name = jobs.create_custom_job(parent=gcp.parent, custom_job=sleeping).name
+        until(lambda: jobs.get_custom_job(name=name).state.name == "JOB_STATE_RUNNING", seconds=60)
+        mine = ("--filter", f"label=headway-emulator.job={name.rsplit('/', 1)[1]}")
+        assert docker("ps", "--quiet", *mine)
+        network = f"headway-emulator-{hashlib.sha256(str(gcp.state).encode()).hexdigest()[:8]}"
+        assert network in docker("network", "ls").split()
+    assert not docker("ps", "--all", "--quiet", *mine)
+    assert network not in docker("network", "ls").split()
+
+
+@pytest.mark.docker
+def test_a_reset_ends_containers_too(base_image: str) -> None:
+    with emulator(executor="docker") as gcp:
+        jobs = gcp.client(JobServiceClient)
+        sleeping = custom_job("import time", "time.sleep(600)", image=base_image)
+        name = jobs.create_custom_job(parent=gcp.parent, custom_job=sleeping).name
+        until(lambda: jobs.get_custom_job(name=name).state.name == "JOB_STATE_RUNNING", seconds=60)
+        gcp.reset()
+        assert list(jobs.list_custom_jobs(parent=gcp.parent)) == []
+        assert not docker("ps", "--quiet", "--filter", f"label=headway-emulator.job={name.rsplit('/', 1)[1]}")
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_one_that_cannot_start_says_why() -> None:

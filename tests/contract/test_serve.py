@@ -217,7 +217,7 @@ def test_a_second_one_on_the_same_state_is_refused_and_leaves_the_first_alone(al
     code, _, text = alone.says("serve", "--port", "0", "--executor", "process")
     assert code == 3
     assert f"Another emulator runs on the state folder {alone.state}" in text
-    assert storage.is_running()
+    assert not has_ended(storage)
     assert alone.record["pid"] == process.pid
 
 

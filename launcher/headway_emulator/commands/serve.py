@@ -20,9 +20,10 @@ from headway_emulator import record
 from headway_emulator.commands import target
 
 DEFAULT_PORT = 8585
+LOOPBACK = "127.0.0.1"
 WILDCARDS = ("0.0.0.0", "::")
 DEFAULTS: dict[str, Any] = {
-    "host": ["127.0.0.1"],
+    "host": [],
     "port": None,
     "executor": None,
     "storage_url": "",
@@ -46,7 +47,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags without a default here: what the file says counts where a flag is not given."""
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="an emulator.toml (./emulator.toml where there is one)")
-    add("--host", action="append", help="address to listen on; repeatable, all share one port (127.0.0.1)")
+    add(
+        "--host",
+        action="append",
+        help="address to listen on; repeatable, on one port (127.0.0.1, and its own network's gateway)",
+    )
     add("--port", type=int, help=f"0 picks a free one ({DEFAULT_PORT}, a free one where that is taken)")
     add("--port-file", type=Path, help="where to write the port once requests are answered")
     add("--state", help=f"folder of everything that is kept ({record.default_state()})")
@@ -60,7 +65,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--project", help=f"the one project that is emulated ({DEFAULTS['project']})")
     add("--project-number", help=f"({DEFAULTS['project_number']})")
     add("--public-url", help="address for clients and containers alike (http://LAST_HOST:PORT)")
-    add("--network", help="Docker network of the jobs; empty for the engine's default bridge")
+    add("--network", help="Docker network of the jobs (one of its own, where no address is named either)")
     add("--clock", choices=["real", "virtual"], help="virtual stands still until stepped (real)")
     add("--grace", type=float, help="seconds from SIGTERM to SIGKILL when a job is cancelled (30)")
     add("--tunnel", choices=["pass", "refuse"], help="proxied hosts that are not Google's (pass)")
@@ -72,6 +77,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     from headway_emulator.assembly import Unusable
     from headway_emulator.configuration import BadConfiguration
+    from headway_emulator.job_network import NoEngine
     from headway_emulator.storage_server import NoStorage
 
     signal.signal(signal.SIGTERM, _leave)
@@ -82,7 +88,7 @@ def run(flags: argparse.Namespace) -> int:
             _serve(_wishes(flags), flags, stack)
     except BadConfiguration as error:
         return _failed(str(error), 2)
-    except (CannotStart, Unusable, NoStorage) as error:
+    except (CannotStart, NoEngine, NoStorage, Unusable) as error:
         return _failed(str(error), 3)
     except KeyboardInterrupt:  # before requests were answered
         return 0
@@ -108,7 +114,7 @@ def _wishes(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    from headway_emulator import serving
+    from headway_emulator import job_network, serving
     from headway_emulator.emulation import Emulation
     from headway_emulator.settings import Settings
     from headway_emulator.storage_server import StorageServer
@@ -118,7 +124,17 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     from headway_emulator.transparent.front import Front
 
     state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
-    sockets = _listen(wish["host"], wish["port"])
+    executor = wish["executor"] or _executor()
+    if executor == "docker" and not any((wish["network"], wish["public_url"], wish["host"])):
+        network = stack.enter_context(job_network.own(state))
+        wish |= {
+            "network": network.name,
+            "host": [LOOPBACK, network.gateway] if network.gateway else [LOOPBACK],
+        }
+        if not network.gateway:
+            _note("the engine is not on this machine itself: jobs in containers will not find this emulator")
+    hosts = wish["host"] or [LOOPBACK]
+    sockets = _listen(hosts, wish["port"])
     port = int(sockets[0].getsockname()[1])
     storage = None
     if not wish["storage_url"]:
@@ -129,9 +145,9 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
         project=wish["project"],
         project_number=wish["project_number"],
         state=state,
-        executor=wish["executor"] or _executor(),
+        executor=executor,
         storage_url=storage.url if storage else wish["storage_url"],
-        public_url=(wish["public_url"] or f"http://{_public_host(wish['host'])}:{port}").rstrip("/"),
+        public_url=(wish["public_url"] or f"http://{_public_host(hosts)}:{port}").rstrip("/"),
         network=wish["network"],
         nonce=flags.nonce or secrets.token_hex(8),
         grace_seconds=float(wish["grace"]),

@@ -1,0 +1,76 @@
+"""The Docker network of an emulator that was given none: its gateway is known to host and containers."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+DEADLINE = 30
+LABEL = "headway-emulator.network"
+
+
+class NoEngine(Exception):
+    """No Docker engine answers, or it makes no network; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """`gateway` is empty where it is no address of this machine, as with Docker Desktop."""
+
+    name: str
+    gateway: str
+
+
+@contextmanager
+def own(state: Path) -> Iterator[Network]:
+    """One network for a state folder; it stays where containers go on running on it. Raises NoEngine."""
+    from docker import DockerClient
+    from docker.errors import APIError, DockerException
+
+    name = f"headway-emulator-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
+    try:
+        client = DockerClient.from_env(timeout=DEADLINE)
+        network = _ensured(client, name)
+    except (DockerException, OSError) as error:  # the errors of requests are OSErrors
+        raise NoEngine(
+            f"No Docker engine answers ({error}). Start one, or use --executor process."
+        ) from error
+    try:
+        yield network
+    finally:
+        with suppress(APIError, OSError):  # in use still, or the engine has gone
+            client.networks.get(name).remove()
+        client.close()
+
+
+def _ensured(client: DockerClient, name: str) -> Network:
+    from docker.errors import APIError
+
+    found = client.networks.list(names=[f"^{name}$"])
+    if not found:
+        try:
+            client.networks.create(name, driver="bridge", labels={LABEL: "own"}, check_duplicate=True)
+        except APIError as error:
+            raise NoEngine(f"Docker could not make the network {name}: {error.explanation}") from error
+        found = client.networks.list(names=[f"^{name}$"])
+    config = found[0].attrs["IPAM"]["Config"][0]
+    gateway = config.get("Gateway") or str(ip_network(config["Subnet"])[1])
+    return Network(name, gateway if _is_ours(gateway) else "")
+
+
+def _is_ours(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
