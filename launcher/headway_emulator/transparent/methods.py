@@ -51,10 +51,10 @@ def find(name: str) -> Method:
         return Method(name, request, reply, _rules(name, None, method), None)
     package = _package(service)
     if package is None:
-        raise Unknown(f"{service}, for which no client package is installed")
+        raise Unknown(f"{service}, for which no client package is installed beside it")
     short = service.rpartition(".")[2]
     transports = f"{package}.services.{_snake(short)}.transports"
-    if find_spec(f"{package}.services.{_snake(short)}") is None:
+    if not _installed(f"{package}.services.{_snake(short)}"):
         raise Unknown(service)
     transport = getattr(import_module(f"{transports}.grpc"), f"{short}GrpcTransport")
     channel = _Recorder()
@@ -142,6 +142,8 @@ def _message(function: Any) -> type[Message] | None:
 
 def _described(module: str, service: str, method: str) -> tuple[type[Message], type[Message]]:
     """Request and reply of a method that a module of compiled definitions describes."""
+    if not _installed(module):
+        raise Unknown(f"{service}/{method}, which needs {module}")
     services = import_module(module).DESCRIPTOR.services_by_name
     found = services[service.rpartition(".")[2]].methods_by_name.get(method)
     if found is None:
@@ -157,7 +159,7 @@ def _rules(name: str, rest_base: str | None, method: str) -> Sequence[Mapping[st
             {"method": verb, "uri": uri, **({"body": body} if body else {})}
             for verb, uri, body in RULES[name]
         ]
-    if rest_base is None or find_spec(rest_base) is None:
+    if rest_base is None or not _installed(rest_base):
         raise Unknown(f"{name}, whose HTTP form it does not know")
     for holder in vars(import_module(rest_base)).values():
         if isinstance(holder, type) and hasattr(rule := getattr(holder, f"_Base{method}", None), OPTIONS):
@@ -172,13 +174,14 @@ OPTIONS = "_get_http_options"
 
 def _package(name: str) -> str | None:
     """The installed package of a service or message: for google.cloud.scheduler.v1 it is scheduler_v1."""
-    for package in _candidates(name.split(".")):
-        try:
-            if find_spec(package) is not None:
-                return package
-        except ModuleNotFoundError:
-            continue
-    return None
+    return next((package for package in _candidates(name.split(".")) if _installed(package)), None)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of what is above it
+        return False
 
 
 def _candidates(parts: Sequence[str]) -> Iterator[str]:

@@ -109,7 +109,7 @@ def test_a_method_that_all_services_have_goes_to_the_service_that_was_called() -
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("google.pubsub.v1.Publisher/Publish", "no client package is installed"),
+        ("google.pubsub.v1.Publisher/Publish", "no client package is installed beside it"),
         (f"{SECRETS}/Nope", f"{SECRETS}/Nope"),
         ("google.cloud.secretmanager.v1.Nope/Get", "google.cloud.secretmanager.v1.Nope"),
         ("google.longrunning.Operations/Nope", "Nope"),
