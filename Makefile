@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine base wheelhouse data demo test check format bench clean
+.PHONY: help setup engine base wheelhouse data demo test check format docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -62,6 +62,9 @@ check: setup ## format, lint, types, layers and the fast tests
 format: setup ## rewrites the code in its format
 	@ruff check --quiet --fix-only
 	@ruff format --quiet
+
+docs: setup ## the tables that the emulator writes into docs/emulator.md
+	@headway-emulator methods --write docs/emulator.md
 
 bench: setup base data wheelhouse ## what is measured, as ratios with their medians
 	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt) python -m benchmarks
