@@ -247,6 +247,15 @@ def test_the_file_counts_over_defaults_and_flags_over_the_file(alone: Alone) -> 
     assert "preempt fired 0 of 1 job=*" in alone.ask("faults")
 
 
+def test_a_restart_arms_the_file_s_faults_no_second_time(alone: Alone) -> None:
+    (alone.home / "emulator.toml").write_text('[[fault]]\nkind = "preempt"\njob = "*"\n')
+    for _ in range(2):
+        process = alone.serve("--port", "0", "--executor", "process")
+        assert len(json.loads(alone.ask("faults", "--json"))) == 1
+        process.terminate()
+        assert process.wait(10) == 0
+
+
 def test_the_commands_find_the_one_that_runs_and_ask_it(alone: Alone) -> None:
     alone.serve("--port", "0", "--executor", "process", "--clock", "virtual")
     before = alone.ask("clock")
