@@ -31,6 +31,7 @@ from headway_emulator.services import (
     secretmanager,
     serviceusage,
     storage,
+    storage_methods,
 )
 from headway_emulator.world import World
 
@@ -72,7 +73,8 @@ def services(world: World) -> list[Service]:
 
 def listing(found: Sequence[Service]) -> catalogue.Listing:
     """What `GET /` says of each service."""
-    return catalogue.listing(found, {"storage": storage.FIDELITY})
+    front = {"fidelity": storage.FIDELITY, "methods": storage_methods.listed()}
+    return {**catalogue.listing(found, {}), "storage": front}
 
 
 def build(world: World) -> Starlette:

@@ -45,6 +45,22 @@ METHODS: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     "rewrite": {"POST": ("objects.rewrite", f"{CREATE}, {GET}")},
     "batch": {"POST": ("batch", "")},
 }
+PATHS: Mapping[Kind, str] = {
+    "buckets": "/storage/v1/b",
+    "bucket": "/storage/v1/b/{bucket}",
+    "layout": "/storage/v1/b/{bucket}/storageLayout",
+    "policy": "/storage/v1/b/{bucket}/iam",
+    "permissions": "/storage/v1/b/{bucket}/iam/testPermissions",
+    "objects": "/storage/v1/b/{bucket}/o",
+    "object": "/storage/v1/b/{bucket}/o/{object}",
+    "media": "/download/storage/v1/b/{bucket}/o/{object}",
+    "upload": "/upload/storage/v1/b/{bucket}/o",
+    "resumable": "/upload/storage/v1/b/{bucket}/o",
+    "compose": "/storage/v1/b/{bucket}/o/{object}/compose",
+    "rewrite": "/storage/v1/b/{bucket}/o/{object}/rewriteTo/b/{to}/o/{name}",
+    "batch": "/batch/storage/v1",
+}
+"""For people: what the paths really are, `storage_paths` says."""
 OVERWRITING = ("upload", "resumable", "compose", "rewrite")
 """What needs `DELETE` besides, where the object is there already."""
 
@@ -53,3 +69,14 @@ def method(verb: str, target: Target) -> tuple[str, str]:
     """Such as ("storage.objects.get", "storage.objects.get"); a name with the verb where Google has none."""
     name, permission = METHODS.get(target.kind, {}).get("GET" if verb == "HEAD" else verb, ("", ""))
     return f"storage.{name or verb.lower()}", permission
+
+
+def listed() -> list[dict[str, str]]:
+    """Every method with its request, as the listing of the emulator shows it."""
+    return [
+        {"name": name, "verb": verb, "path": PATHS[kind], "permission": permission}
+        for kind, of in METHODS.items()
+        if kind != "resumable"
+        for verb, (name, permission) in of.items()
+        if (kind, verb) != ("upload", "PUT")
+    ]
