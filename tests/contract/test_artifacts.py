@@ -16,8 +16,9 @@ import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 
-from tests.contract.conftest import build_client, storage_client
+from tests.contract.conftest import build_client, custom_job, job_client, messages, storage_client
 from tests.contract.servers import BUCKET, LOCATION, NUMBER, PARENT, PROJECT, Emulator
+from tests.contract.test_custom_jobs import finished
 
 if TYPE_CHECKING:
     from google.cloud.artifactregistry_v1 import ArtifactRegistryClient
@@ -228,6 +229,19 @@ def test_an_image_that_another_repository_names_too_stays_there(
         words = ["docker", "image", "inspect", image]
         done = subprocess.run(words, capture_output=True, check=False, timeout=30)
         assert (done.returncode == 0) == there
+
+
+@pytest.mark.docker
+def test_a_job_runs_an_image_that_is_named_by_its_digest(docker_emulator: Emulator, base_image: str) -> None:
+    made = Registry(docker_emulator, registry_client(docker_emulator), f"r{secrets.token_hex(4)}")
+    name = f"{HOST}/{made.repository}/base:1"
+    subprocess.run(["docker", "tag", base_image, name], check=True, timeout=30)
+    (image,) = made.client.list_docker_images(parent=made.name)
+    jobs = job_client(docker_emulator)
+    job = jobs.create_custom_job(parent=PARENT, custom_job=custom_job("print('ran')", image=image.uri)).name
+    assert finished(jobs, job, seconds=60).state.name == "JOB_STATE_SUCCEEDED"
+    assert messages(docker_emulator, job) == ["ran"]
+    made.client.delete_repository(name=made.name).result(timeout=30)
 
 
 DOCKER: dict[str, Any] = {"format": "DOCKER"}

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from headway_emulator.engine.clock import nano_timestamp
 from headway_emulator.engine.docker_logs import Output, created, seconds_to_take_in
 from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Line, Replica
+from headway_emulator.engine.images import local
 from headway_emulator.engine.sizes import GB, Size, share
 
 LABEL = "headway-emulator"
@@ -78,7 +79,7 @@ class DockerExecutor:
     def digest(self, name: str) -> str:
         """The digest under which the engine holds the image, or an empty string."""
         try:
-            found = self._client.images.get(name)
+            found = self._client.images.get(local(name))
         except ImageNotFound:
             return ""
         except APIError as error:
@@ -164,7 +165,7 @@ class DockerExecutor:
             f"{LABEL}.launch": str(replica.launch),
         }
         options: dict[str, Any] = {
-            "image": replica.image,
+            "image": local(replica.image),
             "command": list(replica.args) or None,
             "entrypoint": list(replica.command) or None,
             "environment": dict(replica.env),

@@ -107,6 +107,12 @@ def split(name: str) -> tuple[str, str]:
     return (head, tag) if colon and "/" not in tag else (name, "latest")
 
 
+def local(name: str) -> str:
+    """What the engine calls an image: its id where an image of the registry is named by digest."""
+    package, digest = split(name)
+    return digest if digest.startswith("sha256:") and "-docker.pkg.dev/" in package else name
+
+
 def held(package: str, digest: str) -> str:
     return f"{package}:{HELD}{digest.removeprefix('sha256:')}"
 
