@@ -86,7 +86,6 @@ class LogTable:
         db.executescript(SCHEMA)
         self._upgrade()
         db.executescript(INDEXES)
-        self._names = set(self.names())
 
     def _upgrade(self) -> None:
         present = {row[1] for row in self._db.execute("PRAGMA table_info(logs)")}
@@ -107,15 +106,10 @@ class LogTable:
                 continue
             given.add(key)
             rows.append(self._row(entry))
-        for log in {row[8] for row in rows} - self._names:
+        for log in {row[8] for row in rows}:
             self._db.execute("INSERT OR IGNORE INTO log_names VALUES (?)", (log,))
-            self._names.add(log)
         self._db.executemany(f"INSERT INTO logs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return len(rows)
-
-    def forget_names(self) -> None:
-        """After a transaction that was rolled back: which logs exist is read again."""
-        self._names = set(self.names())
 
     def page(self, query: LogQuery, limit: int) -> Sequence[LogEntry]:
         """At most `limit` entries, ordered by time, then by insert id, then by arrival."""
@@ -156,7 +150,6 @@ class LogTable:
 
     def delete(self, log: str) -> bool:
         """True where there was such a log."""
-        self._names.discard(log)
         known = self._db.execute("DELETE FROM log_names WHERE log = ?", (log,)).rowcount > 0
         self._db.execute("DELETE FROM logs WHERE log = ?", (log,))
         return known

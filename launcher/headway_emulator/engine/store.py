@@ -116,12 +116,8 @@ class Store:
         with self._lock:
             if self._closed:
                 return 0  # the emulator is ending: the next one reads these lines again from the engine
-            try:
-                with self.transaction():
-                    return self._logs.add(entries)
-            except BaseException:
-                self._logs.forget_names()
-                raise
+            with self.transaction():
+                return self._logs.add(entries)
 
     def logs(self, query: LogQuery, limit: int) -> Sequence[LogEntry]:
         """At most `limit` entries, ordered by time, then by insert id, then by arrival."""
