@@ -14,8 +14,19 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.aiplatform_v1 import HyperparameterTuningJob, JobServiceClient, JobState, Trial
 
+from tests.contract import real
 from tests.contract.conftest import custom_job, job_client, messages
-from tests.contract.servers import BUCKET, NUMBER, PARENT, PROJECT, Emulator, StorageServer, until
+from tests.contract.servers import (
+    BUCKET,
+    IMAGE,
+    NUMBER,
+    PARENT,
+    PLACE,
+    PROJECT,
+    Emulator,
+    StorageServer,
+    until,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +46,8 @@ def report(tag, value, step=None):
         file.writelines(json.dumps(line) + chr(10) for line in lines)
 """
 """What cloudml-hypertune does, for an image that does not have it."""
+if PLACE is not None:
+    REPORT = BARE_REPORT  # a real project's image is whatever the suite is given
 UNIT = {"parameter_id": "x", "double_value_spec": {"min_value": 0, "max_value": 1}, "scale_type": 1}
 
 
@@ -84,6 +97,8 @@ def tuner(request: pytest.FixtureRequest) -> tuple[Emulator, dict[str, Any], str
     """An emulator of either executor, what its jobs need beside a program, and how they report."""
     if request.param == "process":
         return request.getfixturevalue("emulator"), {}, REPORT
+    if PLACE is not None:
+        real.only_here("the Docker executor")
     image = request.getfixturevalue("base_image")
     return request.getfixturevalue("docker_emulator"), {"image": image}, BARE_REPORT
 
@@ -225,6 +240,8 @@ def test_whole_numbers_reach_the_program_without_a_decimal_point(
 
 
 def test_the_same_study_gets_the_same_trials(jobs: JobServiceClient) -> None:
+    if PLACE is not None:
+        real.only_here("a search that is the same each time")
     for algorithm in ("ALGORITHM_UNSPECIFIED", "RANDOM_SEARCH"):
         program = (REPORT, "report('accuracy', float(given['x']))")
         first, second = (tuned(jobs, *program, trials=3, study={"algorithm": algorithm}) for _ in range(2))
@@ -505,12 +522,56 @@ def test_a_bad_tuning_job_is_refused_with_the_field_at_fault(
 def test_what_is_not_emulated_of_a_study_is_refused_by_name(
     emulator: Emulator, change: Change, name: str
 ) -> None:
+    if PLACE is not None:
+        real.only_here("a 501")
     body = copy.deepcopy(GOOD)
     change(body)
     url = f"{emulator.url}/aiplatform/v1/{PARENT}/hyperparameterTuningJobs"
     answer = requests.post(url, json=body, timeout=10)
     assert answer.status_code == 501
     assert name in answer.json()["error"]["message"]
+
+
+def test_a_trial_has_the_time_of_its_scheduling_and_waits_for_quota(
+    twin: Emulator, request: pytest.FixtureRequest
+) -> None:
+    """Under a virtual clock: a trial that is queued is REQUESTED; its timeout of a week is a step."""
+
+    def ask(what: str, **body: Any) -> None:
+        answer = requests.post(f"{twin.url}/emulator/{what}", json=body, timeout=60)
+        assert answer.ok, answer.text
+
+    def first(state: str) -> bool:
+        trials = jobs.get_hyperparameter_tuning_job(name=name).trials
+        return bool(trials) and trials[0].state.name == state
+
+    jobs = job_client(twin)
+    ask("faults", kind="quota", times=1)
+    image = request.getfixturevalue("base_image") if twin.executor == "docker" else IMAGE
+    spec = {"image": image, "scheduling": {"timeout": {"seconds": 7 * 24 * 3600}}}
+    wait = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(600)"
+    name = created(jobs, tuning_job(wait, trials=1, spec=spec))
+    until(lambda: first("REQUESTED"))
+    ask("clock", advance="10s")
+    until(lambda: first("ACTIVE"))
+    until(lambda: jobs.get_hyperparameter_tuning_job(name=name).state == JobState.JOB_STATE_RUNNING)
+    ask("clock", advance=f"{7 * 24 * 3600 - 60}s")
+    assert first("ACTIVE")
+    ask("clock", advance="120s")
+    job = finished(jobs, name)
+    assert job.state == JobState.JOB_STATE_FAILED
+    assert "ran longer than its scheduling.timeout" in job.trials[0].infeasible_reason
+    assert (job.end_time - job.start_time).days == 7
+
+
+def test_a_job_beyond_all_quota_is_refused_and_not_kept(twin: Emulator) -> None:
+    jobs = job_client(twin)
+    requests.post(
+        f"{twin.url}/emulator/faults", json={"kind": "quota_exceeded"}, timeout=10
+    ).raise_for_status()
+    with pytest.raises(exceptions.TooManyRequests, match="exceed quota limits"):
+        created(jobs, tuning_job("pass"))
+    assert list(jobs.list_hyperparameter_tuning_jobs(parent=PARENT)) == []
 
 
 @pytest.mark.docker

@@ -18,7 +18,7 @@ from headway_emulator.engine.clock import Clock, timestamp
 from headway_emulator.engine.job_logs import JobLog
 from headway_emulator.engine.jobs import KIND as CUSTOM_JOB
 from headway_emulator.engine.jobs import Jobs
-from headway_emulator.engine.loop import Loop
+from headway_emulator.engine.loop import Closed, Loop
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.engine.trainings import FINAL, Order, Trainings
 from headway_emulator.engine.tuning_watch import Watch
@@ -50,12 +50,21 @@ class Tuning:
         trainings.observe(TRIAL, self._changed)
 
     def create(self, parent: str, body: Mapping[str, Any]) -> Document:
-        """Store a validated job and begin its first trials."""
+        """Store a validated job and begin its first trials.
+
+        ApiError RESOURCE_EXHAUSTED, and nothing is kept, where quota can never allow the first.
+        """
         name = f"{parent}/hyperparameterTuningJobs/{random.randint(10**18, 9 * 10**18)}"
         now = self._now()
         job = {"name": name, **body, "state": "JOB_STATE_PENDING", "createTime": now, "updateTime": now}
         self._store.put(KIND, name, job)
-        self._post(name)
+        try:
+            self._loop.ask(partial(self._advance, name, fresh=True))
+        except Closed as error:
+            raise ApiError("UNAVAILABLE", "The emulator is ending.") from error
+        except ApiError:
+            self._store.delete(KIND, name)
+            raise
         return job
 
     def get(self, name: str) -> Document:
@@ -110,8 +119,11 @@ class Tuning:
     def _post(self, name: str) -> None:
         self._loop.post(partial(self._advance, name))
 
-    def _advance(self, name: str) -> None:
-        """Begin what may begin, stop what must stop, or end the job; called after each change."""
+    def _advance(self, name: str, *, fresh: bool = False) -> None:
+        """Begin what may begin, stop what must stop, or end the job; called after each change.
+
+        A `fresh` job whose first trial is refused raises what refuses it.
+        """
         job = self._store.get(KIND, name)
         if job is None or job["state"] in FINAL:
             return
@@ -123,7 +135,7 @@ class Tuning:
             self._stop(name, running, ("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED"))
         elif most and len(failed) >= most:
             self._stop(name, running, _too_many(failed))
-        elif not self._begin(job, trials, len(running)) and not running:
+        elif not self._begin(job, trials, len(running), fresh=fresh) and not running:
             good = len(failed) < len(trials)
             self._end(name, *(("JOB_STATE_SUCCEEDED", "OK", "") if good else _too_many(failed)))
 
@@ -143,7 +155,7 @@ class Tuning:
             self._store.put(_kind(name), trial, {**known, "state": "STOPPING"})
         self._trainings.cancel(known["customJob"])
 
-    def _begin(self, job: Document, trials: list[Document], running: int) -> bool:
+    def _begin(self, job: Document, trials: list[Document], running: int, *, fresh: bool) -> bool:
         """As many new trials as may run beside those that do; False where nothing is left to begin."""
         begun = 0
         seen = [found for trial in trials if (found := _seen(trial, job["studySpec"])) is not None]
@@ -156,6 +168,8 @@ class Tuning:
             try:
                 self._launch(job, str(number), suggestion)
             except ApiError as error:
+                if fresh and not begun:
+                    raise
                 if error.status != "UNAVAILABLE":  # that is the emulator's own end: the next one goes on
                     self._end(job["name"], "JOB_STATE_FAILED", error.status, error.message)
                 return True
