@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -389,6 +390,14 @@ def test_the_grpc_process_ends_with_a_killed_emulator(strict: Emulator) -> None:
     until(lambda: all(not Path(f"/proc/{pid}").exists() for pid in fronts), seconds=10)
 
 
+def test_first_connections_at_once_start_one_grpc_process(strict: Emulator) -> None:
+    """And each of them is answered."""
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda _: tuple(_speak_grpc(strict)), range(12)))
+    assert len(set(found)) == 1
+    assert len(found[0]) == 1
+
+
 def test_a_dead_grpc_process_is_replaced(strict: Emulator) -> None:
     """The next connection starts another one."""
     before = _speak_grpc(strict)
@@ -432,7 +441,7 @@ def _speak_grpc(emulator: Emulator) -> list[int]:
     with socket.create_connection(("127.0.0.1", emulator.port), timeout=10) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         client.settimeout(20)
-        client.recv(9)
+        assert client.recv(9)
     assert emulator.process is not None
     children = Path(f"/proc/{emulator.process.pid}/task").glob("*/children")
     pids = [int(pid) for found in children for pid in found.read_text().split()]

@@ -136,6 +136,9 @@ async def _guarded(arrival: Arrival, work: Coroutine[Any, Any, None]) -> None:
     except (Gone, OSError, ssl.SSLError, TimeoutError):
         # for instance a client that does not trust the authority, and says so by leaving
         arrival.drop()
+    except BaseException:  # a mistake of the emulator's own, for its log, or the server's end
+        arrival.drop()
+        raise
 
 
 async def _target(arrival: Arrival) -> tuple[str, int]:

@@ -34,7 +34,7 @@ class Front:
 
     async def port(self, prefix: str) -> int:
         """The loopback port for the service below `prefix`; FrontFailed where there is no front."""
-        if self._process is None or self._process.poll() is not None:
+        if not self._answers():
             await asyncio.to_thread(self._ensure)
         return self._ports.get(prefix, self._ports[""])
 
@@ -57,11 +57,15 @@ class Front:
         with self._lock:
             if self._closed:
                 raise FrontFailed("The emulator is stopping.")
-            if self._process is None or self._process.poll() is not None:
+            if not self._answers():
                 self._start()
+
+    def _answers(self) -> bool:
+        return bool(self._ports) and self._process is not None and self._process.poll() is None
 
     def _start(self) -> None:
         words = [sys.executable, "-m", "headway_emulator.transparent.grpc_front", "--url", self._url]
+        self._ports = {}
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         stuck = threading.Timer(START_SECONDS, self._process.kill)
         stuck.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,9 @@ from headway_emulator import hosts
 from headway_emulator.transparent.rules import MIXINS, POLICIES, RULES
 
 VERSION = re.compile(r"v\d+\w*")
+
+_IMPORTING = threading.RLock()
+"""The packages' modules import each other in circles, which two threads at once do not survive."""
 
 
 class Unknown(Exception):
@@ -42,9 +46,14 @@ class Method:
     """Whether there may be many replies to a request."""
 
 
-@lru_cache(maxsize=2048)
 def find(name: str) -> Method:
     """The method SERVICE/METHOD with its full service name; Unknown where this emulator has none."""
+    with _IMPORTING:
+        return _find(name)
+
+
+@lru_cache(maxsize=2048)
+def _find(name: str) -> Method:
     service, _, method = name.partition("/")
     if service in MIXINS:
         request, reply = _described(MIXINS[service], service, method)
@@ -76,9 +85,14 @@ def find(name: str) -> Method:
     return Method(name, asked, replied, rules, prefix, f"/{name}" in channel.streams)
 
 
+@lru_cache(maxsize=2048)
 def know(type_url: str) -> None:
     """Import the package that has the message, so that it can be read inside an Any."""
-    name = type_url.rpartition("/")[2]
+    with _IMPORTING:
+        _know(type_url.rpartition("/")[2])
+
+
+def _know(name: str) -> None:
     if name.startswith("google.rpc."):
         import_module("google.rpc.error_details_pb2")
     elif not name.startswith("google.protobuf.") and (package := _package(name)) is not None:

@@ -167,6 +167,19 @@ def test_an_error_without_a_code_has_that_of_its_http_status(http_status: int, c
     assert status_of(http_status, None, b"<html>").message == "<html>"
 
 
+def test_many_first_calls_at_once_read_a_package_once() -> None:
+    """In a process of its own, where nothing is imported yet."""
+    program = f"""
+from concurrent.futures import ThreadPoolExecutor
+from headway_emulator.transparent.methods import find
+names = ["{VERTEX}/CreateCustomJob", "{VERTEX}/ListCustomJobs", "{SECRETS}/GetSecret"] * 8
+with ThreadPoolExecutor(24) as pool:
+    print(len({{id(method) for method in pool.map(find, names)}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "3", done.stderr
+
+
 def test_an_array_is_read_while_it_comes() -> None:
     elements = Elements()
     sent = json.dumps([{"a": "é]"}, {"b": [1, {"c": 2}]}], ensure_ascii=False).encode()
