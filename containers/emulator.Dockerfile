@@ -6,6 +6,7 @@
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS builder
+LABEL headway.stage=emulator-builder
 RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build

@@ -104,6 +104,7 @@ def image() -> Iterator[str]:
     run(ROOT / "containers" / "emulator.sh", name)
     yield name
     run("docker", "image", "rm", name)
+    run("docker", "image", "prune", "--force", "--filter", "label=headway.stage=emulator-builder")
 
 
 @pytest.mark.docker

@@ -189,6 +189,10 @@ def other_tests(folder: Path, text: str) -> subprocess.Popen[str]:
             str(folder),
         ],
         cwd=folder,
+        env={
+            **os.environ,
+            "TMPDIR": str(folder),
+        },  # what a killed run leaves there is deleted with the folder
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
