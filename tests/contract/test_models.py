@@ -182,7 +182,7 @@ def test_an_upload_begins_unfinished_and_tells_its_end_with_types(models: ModelS
 
 
 def test_an_upload_from_an_empty_folder_fails_in_its_operation(models: ModelServiceClient) -> None:
-    with pytest.raises(exceptions.InvalidArgument, match='There are no files under "gs://'):
+    with pytest.raises(exceptions.FailedPrecondition, match='There are no files under "gs://'):
         upload(models, model={"artifact_uri": f"gs://{BUCKET}/nothing-here"})
 
 

@@ -149,19 +149,19 @@ class Models:
         try:
             self._artifacts.copy(model["artifactUri"], target)
         except ArtifactError as error:
-            return self._operations.failed(name, version, EXPORT, ApiError("INVALID_ARGUMENT", str(error)))
+            return self._operations.failed(name, version, EXPORT, precondition(str(error)))
         metadata = (EXPORT, {"outputInfo": {"artifactOutputUri": target}})
         return self._operations.made(name, version, metadata, ("ExportModelResponse", {}))
 
     def _require_files(self, folder: str) -> None:
-        """The upload copies the artifact at once, so that it must be there (the text is users' reports')."""
+        """All of it is copied at the upload, so that it must be there; Google's wording is not established."""
         if not folder:
             return
         try:
             if not self._artifacts.names(folder):
-                raise invalid(f'There are no files under "{folder}" to copy.')
+                raise precondition(f'There are no files under "{folder}" to copy.')
         except ArtifactError as error:
-            raise ApiError("INVALID_ARGUMENT", str(error)) from error
+            raise precondition(str(error)) from error
 
     def _parent_model(self, parent: str, given: str) -> str:
         """The named model of this project and location, by either name of the project."""
