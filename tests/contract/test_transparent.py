@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -437,11 +438,13 @@ def _everything(source: socket.socket) -> bytes:
 
 
 def _speak_grpc(emulator: Emulator) -> list[int]:
-    """Begin an HTTP/2 connection; the processes that answer such ones."""
+    """Begin an HTTP/2 connection; the processes that answer such ones, none where it is not answered."""
     with socket.create_connection(("127.0.0.1", emulator.port), timeout=10) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         client.settimeout(20)
-        assert client.recv(9)
+        with suppress(ConnectionError):
+            if not client.recv(9):  # what answers was ended just now
+                return []
     assert emulator.process is not None
     children = Path(f"/proc/{emulator.process.pid}/task").glob("*/children")
     pids = [int(pid) for found in children for pid in found.read_text().split()]
