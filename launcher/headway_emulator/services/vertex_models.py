@@ -154,7 +154,7 @@ class Models:
         return self._operations.made(name, version, metadata, ("ExportModelResponse", {}))
 
     def _require_files(self, folder: str) -> None:
-        """All of it is copied at the upload, so that it must be there; Google's wording is not established."""
+        """All of it is copied at the upload, so it must be there; Google's wording is not established."""
         if not folder:
             return
         try:
