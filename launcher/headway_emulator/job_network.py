@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 DEADLINE = 30
-LABEL = "headway-emulator.network"
+LABEL = "headway-emulator.state"
+"""On the network: MACHINE:FOLDER of the state that it belongs to; a container is a machine of its own."""
 
 
 class NoEngine(Exception):
@@ -39,7 +40,8 @@ def own(state: Path) -> Iterator[Network]:
     name = f"headway-emulator-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
     try:
         client = DockerClient.from_env(timeout=DEADLINE)
-        network = _ensured(client, name)
+        _end_forsaken(client)
+        network = _ensured(client, name, state)
     except (DockerException, OSError) as error:  # the errors of requests are OSErrors
         raise NoEngine(
             f"No Docker engine answers ({error}). Start one, or use --executor process."
@@ -52,13 +54,30 @@ def own(state: Path) -> Iterator[Network]:
         client.close()
 
 
-def _ensured(client: DockerClient, name: str) -> Network:
+def _end_forsaken(client: DockerClient) -> None:
+    """What emulators that were killed have left, whose state folder is gone: nobody comes back for it."""
+    from docker.errors import APIError
+
+    for network in client.networks.list(filters={"label": LABEL}):
+        machine, _, folder = network.attrs["Labels"][LABEL].partition(":")
+        if machine != socket.gethostname() or Path(folder).is_dir():
+            continue
+        with suppress(APIError):  # another emulator does the same at this moment
+            network.reload()
+            for container in network.containers:
+                container.remove(force=True)
+            network.remove()
+
+
+def _ensured(client: DockerClient, name: str, state: Path) -> Network:
     from docker.errors import APIError
 
     found = client.networks.list(names=[f"^{name}$"])
     if not found:
         try:
-            client.networks.create(name, driver="bridge", labels={LABEL: "own"}, check_duplicate=True)
+            client.networks.create(
+                name, driver="bridge", labels={LABEL: f"{socket.gethostname()}:{state}"}, check_duplicate=True
+            )
         except APIError as error:
             raise NoEngine(f"Docker could not make the network {name}: {error.explanation}") from error
         found = client.networks.list(names=[f"^{name}$"])

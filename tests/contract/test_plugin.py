@@ -19,7 +19,7 @@ from google.cloud import secretmanager, storage
 from google.cloud.aiplatform_v1 import JobServiceAsyncClient, JobServiceClient
 from google.cloud.devtools.cloudbuild_v1 import CloudBuildClient
 
-from headway_emulator.asking import Refused
+from headway_emulator.asking import Refused, ask
 from headway_emulator.testing import DidNotStart, Emulator, emulator
 from tests.contract.conftest import custom_job
 from tests.contract.servers import until
@@ -148,6 +148,20 @@ def test_in_docker_jobs_find_it_on_a_network_of_its_own_and_both_are_gone_afterw
         assert network in docker("network", "ls").split()
     assert not docker("ps", "--all", "--quiet", *mine)
     assert network not in docker("network", "ls").split()
+
+
+@pytest.mark.docker
+def test_what_a_killed_one_left_in_docker_is_ended_by_the_next(base_image: str) -> None:
+    with emulator(executor="docker") as gcp:
+        jobs = gcp.client(JobServiceClient)
+        sleeping = custom_job("import time", "time.sleep(600)", image=base_image)
+        name = jobs.create_custom_job(parent=gcp.parent, custom_job=sleeping).name
+        until(lambda: jobs.get_custom_job(name=name).state.name == "JOB_STATE_RUNNING", seconds=60)
+        os.kill(ask(gcp.url, "GET", "/")["pid"], signal.SIGKILL)
+    mine = ("--filter", f"label=headway-emulator.job={name.rsplit('/', 1)[1]}")
+    assert docker("ps", "--quiet", *mine)
+    with emulator(executor="docker"):
+        assert not docker("ps", "--all", "--quiet", *mine)
 
 
 @pytest.mark.docker
