@@ -6,23 +6,23 @@ What must outlive the emulator is in `document`, which is written before it take
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from headway_emulator.engine import ladder
-from headway_emulator.engine.clock import SECOND, Alarm, Clock, parse_timestamp, timestamp
+from headway_emulator.engine.clock import SECOND, Clock, parse_timestamp, timestamp
 from headway_emulator.engine.crew import Crew
 from headway_emulator.engine.executor import Executor, ExecutorError, Exited
-from headway_emulator.engine.faults import LATE, PREEMPT, QUOTA, STOCKOUT, Faults
+from headway_emulator.engine.faults import LATE, QUOTA, STOCKOUT, Faults
 from headway_emulator.engine.job_logs import JobLog
 from headway_emulator.engine.ladder import Fall, Tried
 from headway_emulator.engine.loop import Loop
+from headway_emulator.engine.preemption import Preemptions
 from headway_emulator.engine.quotas import Quotas
-from headway_emulator.engine.replicas import PRIMARY, Work, replica, task_name, tasks
+from headway_emulator.engine.replicas import PRIMARY, replica
 from headway_emulator.engine.store import Document, Store
+from headway_emulator.engine.training_record import Record
 from headway_emulator.errors import RPC_CODE
 from headway_emulator.settings import Settings
 
@@ -31,8 +31,6 @@ DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 """Seconds, where scheduling.timeout is not given (Google's documentation of Scheduling)."""
 DEFAULT_MAX_WAIT = 24 * 3600.0
 """Seconds that FLEX_START waits for machines, where maxWaitDuration is not given; 0 there waits for ever."""
-PREEMPTION_NOTICE = 30.0
-"""Seconds between SIGTERM and SIGKILL when a Spot machine is taken away (Compute Engine's documentation)."""
 KILL_SECONDS = 10.0
 RETRY_QUOTA = 5.0
 RETRY_CAPACITY = 30.0
@@ -47,7 +45,6 @@ class Outcome:
     message: str = ""
 
 
-ADMITTED = {"phase": "waiting", "state": "JOB_STATE_PENDING"}
 CANCELLED = Outcome("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED")
 TIMED_OUT = Outcome(
     "JOB_STATE_FAILED",
@@ -77,28 +74,31 @@ class Training:
     """One that is not over yet."""
 
     def __init__(self, document: Document, parts: Parts) -> None:
-        self.document = document
         self.name: str = document["name"]
         self._parts = parts
-        self._spec: Mapping[str, Any] = document["spec"]
-        self._scheduling: Mapping[str, Any] = self._spec.get("scheduling", {})
-        self._alarms: dict[str, Alarm] = {}
         self._keeping = False
         self._lane = parts.loop.lane(self._start_failed)
+        self._record = Record(document, parts.clock, self._lane, parts.changed)
         self._log = JobLog(parts.store, parts.clock, document["job"])
         self._crew = Crew(self._lane, parts.executor, self._log, self._started, self._exited)
+        self._preemptions = Preemptions(self._record, self._crew, parts.faults, self._log)
+
+    @property
+    def document(self) -> Document:
+        """As it was last kept."""
+        return self._record.document
 
     # -- waiting for quota and machines
 
     def admit(self) -> bool:
         """Take what it needs of the quota; False where it has to wait on."""
         if self._parts.faults.armed(QUOTA) and self._fault(QUOTA) is not None:
-            self._alarm("quota", RETRY_QUOTA, self._parts.ask_quota_again)
+            self._record.alarm("quota", RETRY_QUOTA, self._parts.ask_quota_again)
             return False
-        return self._parts.quotas.admit(self.name, self.document["region"], self._spec)
+        return self._parts.quotas.admit(self.name, self.document["region"], self._record.spec)
 
     def leave_queue(self) -> None:
-        self._save(**ADMITTED)
+        self._record.save(**admitted(self._record.now_ns()))
         self.provision()
 
     def provision(self) -> None:
@@ -108,13 +108,13 @@ class Training:
         shortage = self._fault(STOCKOUT)
         if shortage is None:
             self._launch()
-        elif self._scheduling.get("strategy") != "FLEX_START":
-            self._alarm("stockout", float(shortage.get("after", 0)), self._no_machines)
+        elif self._record.scheduling.get("strategy") != "FLEX_START":
+            self._record.alarm("stockout", float(shortage.get("after", 0)), self._no_machines)
         elif (left := self._flex_wait_left()) <= 0:
             text = "The job waited for its maxWaitDuration, and no machines became available."
             self.stop(Outcome("JOB_STATE_EXPIRED", "DEADLINE_EXCEEDED", text))
         else:
-            self._alarm("capacity", min(RETRY_CAPACITY, left), self.provision)
+            self._record.alarm("capacity", min(RETRY_CAPACITY, left), self.provision)
 
     def _no_machines(self) -> None:
         region = self.document["region"]
@@ -122,31 +122,30 @@ class Training:
             f"Resources are insufficient in region: {region}. "
             "Please try a different region or use a different accelerator."
         )
-        if self._scheduling.get("strategy") == "SPOT":
+        if self._record.scheduling.get("strategy") == "SPOT":
             text += " (STOCKOUT)"
         self.stop(Outcome("JOB_STATE_FAILED", "RESOURCE_EXHAUSTED", text))
 
     def _flex_wait_left(self) -> float:
-        given = self._scheduling.get("maxWaitDuration", "")
+        given = self._record.scheduling.get("maxWaitDuration", "")
         most = float(given.removesuffix("s")) if given else DEFAULT_MAX_WAIT
         if most == 0:
             return float("inf")
-        return most - (self._now_ns() - parse_timestamp(self.document["createTime"])) / SECOND
+        return most + self._record.until(self.document["waitingSince"])
 
     def _fault(self, kind: str) -> Mapping[str, Any] | None:
         """The fault that any pool of this job meets now."""
         if not self._parts.faults.armed(kind):
             return None
-        wanted = machine_facts(self.document["region"], self._spec)
-        taken = (self._parts.faults.take(kind, **facts) for facts in wanted)
+        taken = (self._parts.faults.take(kind, **facts) for facts in self._record.machines())
         return next((fault for fault in taken if fault is not None), None)
 
     # -- starting
 
     def _launch(self) -> None:
         """Every replica that is not there yet, side by side; the job reads RUNNING when all are up."""
-        if self.document["phase"] != "starting":
-            self._save(phase="starting")
+        if self._record.phase != "starting":
+            self._record.save(phase="starting")
         if not self.document.get("announced"):
             self._announce()
         self._lane.beside(self._prepare, self._prepared)
@@ -154,21 +153,22 @@ class Training:
     def _announce(self) -> None:
         if self._parts.executor.note:
             self._log.say("INFO", self._parts.executor.note)
-        for machine in sorted({facts["machine"] for facts in machine_facts("", self._spec)}):
+        for machine in sorted({facts["machine"] for facts in self._record.machines()}):
             if limits := self._parts.executor.limits(machine):
                 self._log.say("INFO", limits)
-        if asked := _accelerators(self._spec):
+        if asked := _accelerators(self._record.spec):
             if given := self._parts.executor.accelerators:
                 self._log.say("INFO", f"Asked for: {asked}. Attached: {given}.")
             else:
                 self._log.say("WARNING", f"No GPU is attached: this emulator has none. Asked for: {asked}.")
-        self._save(announced=True)
+        self._record.save(announced=True)
 
     def _prepare(self) -> Mapping[str, str]:
         executor = self._parts.executor
-        for image in {pool["containerSpec"]["imageUri"] for pool in self._spec["workerPoolSpecs"] if pool}:
+        pools = [pool for pool in self._record.spec["workerPoolSpecs"] if pool]
+        for image in {pool["containerSpec"]["imageUri"] for pool in pools}:
             executor.prepare(image)
-        return self.document.get("addresses") or executor.addresses(self.document["job"], self._tasks)
+        return self.document.get("addresses") or executor.addresses(self.document["job"], self._record.tasks)
 
     def _prepared(self, addresses: Mapping[str, str] | Exception) -> None:
         if self._stopping:
@@ -176,34 +176,26 @@ class Training:
         if isinstance(addresses, Exception):
             self._start_failed(addresses)
             return
-        self._save(addresses=dict(addresses))
-        self._start([t for t in self._tasks if t not in self._crew.present | self._crew.starting])
+        self._record.save(addresses=dict(addresses))
+        self._start([t for t in self._record.tasks if t not in self._crew.present | self._crew.starting])
 
     def _start(self, names: Sequence[str], **changes: Any) -> None:
         """Write down that these are started, together with the changes that led to it, and start them."""
-        launches = {**self._launches, **{task: self._launches[task] + 1 for task in names}}
-        self._save(launches=launches, **changes)
-        document = self.document
-        work = Work(
-            document["job"],
-            document["region"],
-            self._spec,
-            document["addresses"],
-            document.get("trial", ""),
-            document.get("env", {}),
-        )
+        launches = {**self._record.launches, **{task: self._record.launches[task] + 1 for task in names}}
+        self._record.save(launches=launches, **changes)
         for task in names:
-            self._crew.start(replica(self._parts.settings, work, task, launches[task]))
+            self._crew.start(replica(self._parts.settings, self._record.work, task, launches[task]))
 
     def _started(self, task: str, error: Exception | None) -> None:
         if error is not None:
             self._start_failed(error)
+            self._perhaps_over()
             return
         if task in (restarting := self.document.get("restarting", [])):
-            self._save(restarting=[other for other in restarting if other != task])
+            self._record.save(restarting=[other for other in restarting if other != task])
         if self._stopping:
             self._crew.terminate(task)
-        elif not self._crew.starting and self.document["phase"] == "starting":
+        elif not self._crew.starting and self._record.phase == "starting":
             self._up()
 
     def _start_failed(self, error: Exception) -> None:
@@ -215,79 +207,43 @@ class Training:
 
     def _up(self) -> None:
         """All replicas are there; a fault may make the state say so later than the code starts."""
-        self._save(phase="up")
-        late = self._parts.faults.take(LATE, **self._facts()) if self._parts.faults.armed(LATE) else None
+        self._record.save(phase="up")
+        faults = self._parts.faults
+        late = faults.take(LATE, **self._record.facts()) if faults.armed(LATE) else None
         if late is None:
             self._running()
         else:
-            self._alarm("late", float(late.get("after", 1)), self._running)
+            self._record.alarm("late", float(late.get("after", 1)), self._running)
 
     def _running(self) -> None:
-        if self.document["phase"] != "up":
+        if self._record.phase != "up":
             return
-        started = self.document.get("startTime") or timestamp(self._now_ns())
+        started = self.document.get("startTime") or timestamp(self._record.now_ns())
         if self.document["state"] != "JOB_STATE_RUNNING":
-            self._save(state="JOB_STATE_RUNNING", startTime=started)
+            self._record.save(state="JOB_STATE_RUNNING", startTime=started)
         self._arm_timeout()
-        self.consider_preemption()
+        self._preemptions.consider()
 
     def _arm_timeout(self) -> None:
         """scheduling.timeout counts from the first start, through restarts and retries."""
         started = self.document.get("startTime")
-        if not started or "timeout" in self._alarms:
+        if not started or self._record.has_alarm("timeout"):
             return
-        given = self._scheduling.get("timeout", "")
+        given = self._record.scheduling.get("timeout", "")
         timeout = float(given.removesuffix("s")) if given else DEFAULT_TIMEOUT
-        left = timeout - (self._now_ns() - parse_timestamp(started)) / SECOND
-        self._alarm("timeout", left, lambda: self.stop(TIMED_OUT))
+        left = timeout + self._record.until(parse_timestamp(started))
+        self._record.alarm("timeout", left, lambda: self.stop(TIMED_OUT))
 
     # -- what happens to replicas
 
-    def consider_preemption(self) -> None:
-        """Take the faults that are meant for these replicas; asked at each start and for each new fault."""
-        if self.document["phase"] != "up" or not self._parts.faults.armed(PREEMPT):
-            return
-        for task in sorted(self._crew.alive):
-            if (fault := self._parts.faults.take(PREEMPT, task=task, **self._facts())) is not None:
-                wait = float(fault.get("after", 0))
-                if within := float(fault.get("within", 0)):
-                    wait += random.Random(fault.get("seed", 0)).uniform(0, within)
-                self._plan_preemption(task, notice_at=self._now_ns() + round(wait * SECOND))
-        self._arm_preemptions()
-
-    def _plan_preemption(self, task: str, **when: int) -> None:
-        self._save(preempting={**self.document.get("preempting", {}), task: when})
-
-    def _arm_preemptions(self) -> None:
-        """SIGTERM when notice is given, SIGKILL when the machine is taken away."""
-        for task, when in self.document.get("preempting", {}).items():
-            if "notice_at" in when:
-                self._alarm(f"preempt {task}", self._until(when["notice_at"]), partial(self._preempt, task))
-            else:
-                self._alarm(f"preempt {task}", self._until(when["taken_at"]), partial(self._crew.kill, task))
-
-    def _preempt(self, task: str) -> None:
-        if self._stopping:
-            return
-        self._plan_preemption(task, taken_at=self._now_ns() + round(PREEMPTION_NOTICE * SECOND))
-        self._log.say("WARNING", f"The machine of the replica {task} is being preempted.")
-        self._crew.terminate(task)
-        self._arm_preemptions()
-
-    def _preempted(self, task: str) -> bool:
-        """Whether it ended by a preemption; one that was only planned for it is void."""
-        planned = self.document.get("preempting", {})
-        if task not in planned:
-            return False
-        self._cancel_alarm(f"preempt {task}")
-        self._save(preempting={other: when for other, when in planned.items() if other != task})
-        return "taken_at" in planned[task]
+    def meet_new_fault(self) -> None:
+        self._preemptions.consider()
 
     def _exited(self, event: Exited) -> None:
         if self._stopping:
             self._perhaps_over()
             return
-        if self._preempted(event.task):
+        if self._preemptions.ended(event.task):
             self._fell(Fall(event.task, "preempted", event.code))
         elif event.lost:
             self._fell(Fall(event.task, "lost", event.code, event.lost))
@@ -298,13 +254,13 @@ class Training:
         elif event.task == PRIMARY:
             self.stop(Outcome("JOB_STATE_SUCCEEDED"))
         else:
-            self._save(ended=[*self.document.get("ended", []), event.task])
+            self._record.save(ended=[*self.document.get("ended", []), event.task])
 
     def _fell(self, fall: Fall) -> None:
         document = self.document
         restarts = document.get("restarts", {})
         tried = Tried(restarts.get(fall.task, 0), document.get("retries", 0), document.get("preemptions", 0))
-        match ladder.step(fall, self._scheduling, tried):
+        match ladder.step(fall, self._record.scheduling, tried):
             case "fail":
                 text = ladder.failure(fall, document["job"], self._parts.settings.project)
                 self.stop(Outcome("JOB_STATE_FAILED", *text))
@@ -327,7 +283,7 @@ class Training:
 
     def _again(self, fall: Fall, **counts: Any) -> None:
         """All replicas are ended, and the job starts anew."""
-        self._save(**counts)
+        self._record.save(**counts)
         self._log.say("WARNING", f"{ladder.what(fall)} The job is restarted.")
         self.stop(None)
 
@@ -335,15 +291,15 @@ class Training:
 
     @property
     def _stopping(self) -> bool:
-        return self.document["phase"] in ("stopping", "over")
+        return self._record.phase in ("stopping", "over")
 
     def cancel(self) -> None:
         """CANCELLING at once, CANCELLED when every replica has ended; an outcome that is settled stays."""
-        if self.document["phase"] == "over" or (self._stopping and self.document.get("ending")):
+        if self._record.phase == "over" or (self._stopping and self.document.get("ending")):
             return
-        self._save(state="JOB_STATE_CANCELLING")
+        self._record.save(state="JOB_STATE_CANCELLING")
         if self._stopping:
-            self._save(ending=vars(CANCELLED))
+            self._record.save(ending=vars(CANCELLED))
         else:
             self.stop(CANCELLED)
 
@@ -351,40 +307,41 @@ class Training:
         """SIGTERM to all, SIGKILL after `patience` (or the grace), then the outcome, or a new attempt."""
         if self._stopping:
             if outcome is TIMED_OUT and not self.document.get("ending"):
-                self._save(ending=vars(outcome))
+                self._record.save(ending=vars(outcome))
             return
         grace = self._parts.settings.grace_seconds if patience is None else patience
-        kill_at = self._now_ns() + round(grace * SECOND)
-        self._save(phase="stopping", ending=vars(outcome) if outcome else None, killAt=kill_at)
+        kill_at = self._record.now_ns() + round(grace * SECOND)
+        self._record.save(phase="stopping", ending=vars(outcome) if outcome else None, killAt=kill_at)
         self._end_replicas()
 
     def _end_replicas(self) -> None:
-        left = self._until(self.document["killAt"])
+        left = self._record.until(self.document["killAt"])
         if left > 0:
             self._crew.terminate(*self._crew.alive)
         if not self._crew.idle:
-            self._alarm("kill", left, self._kill)
+            self._record.alarm("kill", left, self._kill)
         self._perhaps_over()
 
     def _kill(self) -> None:
         self._crew.kill(*self._crew.alive)
-        self._alarm("give up", KILL_SECONDS, self._give_up)
+        self._record.alarm("give up", KILL_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         self._crew.give_up()
         self._perhaps_over()
 
     def _perhaps_over(self) -> None:
-        if not self._crew.idle or self.document["phase"] != "stopping":
+        if not self._crew.idle or self._record.phase != "stopping":
             return
-        self._cancel_alarm("kill")
-        self._cancel_alarm("give up")
+        self._record.cancel_alarm("kill")
+        self._record.cancel_alarm("give up")
         if self.document.get("ending") and self.document.get("keep") and "kept" not in self.document:
             self._keep(self.document["keep"])
         elif ending := self.document.get("ending"):
             self._finish(Outcome(**ending))
         else:
-            self._save(**ADMITTED, ended=[], restarting=[], preempting={})
+            anew = admitted(self._record.now_ns())
+            self._record.save(**anew, ended=[], restarting=[], preempting={})
             self._crew.discard(self.provision)
 
     def _keep(self, path: str) -> None:
@@ -393,7 +350,7 @@ class Training:
         def taken(content: bytes | Exception | None) -> None:
             self._keeping = False
             text = content.decode(errors="replace") if isinstance(content, bytes) else ""
-            self._save(kept=text)
+            self._record.save(kept=text)
             self._perhaps_over()
 
         if not self._keeping:
@@ -402,9 +359,8 @@ class Training:
 
     def _finish(self, outcome: Outcome) -> None:
         """The log is complete by now: executors report an exit after its last line."""
-        for name in tuple(self._alarms):
-            self._cancel_alarm(name)
-        now = timestamp(self._now_ns())
+        self._record.cancel_alarms()
+        now = timestamp(self._record.now_ns())
         changes: Document = {"state": outcome.state, "endTime": now}
         if outcome.status != "OK":
             changes["error"] = {"code": RPC_CODE[outcome.status], "message": outcome.message}
@@ -412,7 +368,7 @@ class Training:
             self._log.say("ERROR", outcome.message)
         if not self.document.get("startTime") and outcome.state == "JOB_STATE_SUCCEEDED":
             changes["startTime"] = now
-        self._save(phase="over", **changes)
+        self._record.save(phase="over", **changes)
         self._crew.discard(self._release)
         self._parts.over(self.name)
 
@@ -425,8 +381,8 @@ class Training:
     def resume(self) -> None:
         """Go on where the emulator before this one stopped."""
         self._arm_timeout()
-        if self.document["phase"] != "queued":
-            self._crew.find(self.document["job"], self._launches, self._found)
+        if self._record.phase != "queued":
+            self._crew.find(self.document["job"], self._record.launches, self._found)
 
     def _found(self, error: Exception | None) -> None:
         present, ended = self._crew.present, self.document.get("ended", [])
@@ -435,7 +391,7 @@ class Training:
         if error is not None:
             self._start_failed(error)
             return
-        match self.document["phase"]:
+        match self._record.phase:
             case "waiting":
                 self.provision()
             case "stopping":
@@ -443,16 +399,16 @@ class Training:
             case "starting":
                 self._launch_or_up()
             case "up":
-                for task in self._tasks:
+                for task in self._record.tasks:
                     if task not in present and task not in ended and task not in restarting:
                         self._lost_with_the_emulator(task)
                         return
                 self._start([task for task in restarting if task not in present])
-                self._arm_preemptions()
+                self._preemptions.arm()
                 self._running()
 
     def _launch_or_up(self) -> None:
-        if self._crew.present == set(self._tasks):
+        if self._crew.present == set(self._record.tasks):
             self._up()
         else:
             self._launch()
@@ -465,68 +421,10 @@ class Training:
         """A file of a replica, None where there is none; may be called from any thread."""
         return self._crew.read(task, path)
 
-    # -- small things
 
-    @property
-    def _tasks(self) -> list[str]:
-        return [task_name(*at) for at in tasks(self._spec)]
-
-    @property
-    def _launches(self) -> dict[str, int]:
-        """How often each task has been started."""
-        return {**dict.fromkeys(self._tasks, 0), **self.document.get("launches", {})}
-
-    def _facts(self) -> dict[str, str]:
-        document = self.document
-        return {
-            "job": document["job"],
-            "display_name": document.get("displayName", ""),
-            "region": document["region"],
-        }
-
-    def _now_ns(self) -> int:
-        return self._parts.clock.now_ns()
-
-    def _until(self, moment_ns: int) -> float:
-        """Seconds, negative where it has passed."""
-        return (moment_ns - self._now_ns()) / SECOND
-
-    def _save(self, **changes: Any) -> None:
-        self.document = {**self.document, **changes, "updateTime": timestamp(self._now_ns())}
-        self._parts.changed(self.document)
-
-    def _alarm(self, name: str, seconds: float, call: Callable[[], None]) -> None:
-        """In the loop, after that many seconds; one of each name."""
-        self._cancel_alarm(name)
-
-        def due() -> None:
-            self._lane.post(made)
-
-        def made() -> None:
-            if self._alarms.pop(name, None) is not None and self.document["phase"] != "over":
-                call()
-
-        self._alarms[name] = self._parts.clock.after(seconds, due)
-
-    def _cancel_alarm(self, name: str) -> None:
-        if (alarm := self._alarms.pop(name, None)) is not None:
-            alarm.cancel()
-
-
-def machine_facts(region: str, spec: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What faults of machines and quota are matched with: one for each kind of machine."""
-    strategy = spec.get("scheduling", {}).get("strategy", "STANDARD")
-    found = []
-    for machine in (pool.get("machineSpec", {}) for pool in spec["workerPoolSpecs"] if pool):
-        facts = {
-            "region": region,
-            "accelerator": machine.get("acceleratorType", ""),
-            "machine": machine.get("machineType", ""),
-            "strategy": strategy,
-        }
-        if facts not in found:
-            found.append(facts)
-    return found
+def admitted(now_ns: int) -> Document:
+    """What changes in the document when quota is there and machines are looked for."""
+    return {"phase": "waiting", "state": "JOB_STATE_PENDING", "waitingSince": now_ns}
 
 
 def _accelerators(spec: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from headway_emulator.engine.faults import QUOTA_EXCEEDED, Faults
 from headway_emulator.engine.loop import Closed, Loop
 from headway_emulator.engine.quotas import Quotas, exceeded, needs
 from headway_emulator.engine.store import Document, Store
-from headway_emulator.engine.training import ADMITTED, FINAL, Parts, Training, machine_facts
+from headway_emulator.engine.training import FINAL, Parts, Training, admitted
+from headway_emulator.engine.training_record import machine_facts
+from headway_emulator.engine.waiting import Waiting, Wanted
 from headway_emulator.errors import ApiError
 from headway_emulator.settings import Settings
 
@@ -51,10 +53,8 @@ class Trainings:
         self._quotas = Quotas(settings.quotas)
         self._loop = Loop(clock)
         self._trainings: dict[str, Training] = {}
-        self._queue: dict[str, Training] = {}
-        """Those that wait for quota, in the order they came."""
-        self._waited_for: set[tuple[str, str]] = set()
-        """Region and metric that somebody in the queue waits for."""
+        """Those that were begun; one in the queue is read from the state when it is its turn."""
+        self._queue = Waiting()
         self._observers: dict[str, Callable[[Document], None]] = {}
         self._parts = Parts(
             settings,
@@ -87,7 +87,7 @@ class Trainings:
         """False where it is over, or was never there."""
 
         def cancel() -> bool:
-            training = self._trainings.get(name)
+            training = self._known(name)
             if training is None:
                 return False
             training.cancel()
@@ -105,20 +105,27 @@ class Trainings:
 
         def meet() -> None:
             for training in tuple(self._trainings.values()):
-                training.consider_preemption()
+                training.meet_new_fault()
 
         self._loop.post(meet)
 
     def recover(self) -> None:
         """Pick up what the emulator before this one left; called once, when all observers are there."""
-        left = list(reversed(self._store.list(KIND)))
-        self._executor.sweep({document["job"] for document in left})
-        for document in left:
-            self._trainings[document["name"]] = Training(document, self._parts)
+        jobs: set[str] = set()
+        begun: list[Document] = []
+        queued: list[tuple[str, Wanted]] = []
+        for _, document in self._store.scan(KIND):
+            jobs.add(document["job"])
             if document["phase"] == "queued":
-                self._queue[document["name"]] = self._trainings[document["name"]]
+                queued.append((document["name"], _wanted(document)))
             else:
-                self._quotas.admit(document["name"], document["region"], document["spec"])
+                begun.append(document)
+        self._executor.sweep(jobs)
+        for document in reversed(begun):
+            self._trainings[document["name"]] = Training(document, self._parts)
+            self._quotas.admit(document["name"], document["region"], document["spec"])
+        for name, wanted in reversed(queued):
+            self._queue.add(name, wanted)
         for training in tuple(self._trainings.values()):
             self._loop.post(training.resume)
         self._loop.post(self._admit_waiting)
@@ -153,10 +160,11 @@ class Trainings:
             "createTime": now,
             "updateTime": now,
         }
-        training = Training(document, self._parts)
-        admitted = not self._blocked(training) and training.admit()
-        if admitted:
-            document.update(ADMITTED)
+        wanted = _wanted(document)
+        training = None if self._queue.holds_back(wanted) else Training(document, self._parts)
+        may_begin = training is not None and training.admit()
+        if may_begin:
+            document.update(admitted(self._clock.now_ns()))
         try:
             with self._store.transaction():
                 owner(document)
@@ -164,12 +172,12 @@ class Trainings:
         except BaseException:
             self._quotas.release(order.name)
             raise
-        self._trainings[order.name] = training
-        if admitted:
+        if training is not None:
+            self._trainings[order.name] = training
+        if training is not None and may_begin:
             self._loop.post(training.provision)
         else:
-            self._queue[order.name] = training
-            self._waited_for.update(_needs(training))
+            self._queue.add(order.name, wanted)
 
     def _refuse_by_fault(self, order: Order) -> None:
         """Documented is a job that waits for quota; users also see the 429, which is a fault of its own."""
@@ -180,9 +188,13 @@ class Trainings:
                 metrics = [metric for _, metric in needs(order.region, order.spec)]
                 raise exceeded(metrics or ["aiplatform.googleapis.com/custom_model_training_cpus"])
 
-    def _blocked(self, training: Training) -> bool:
-        """Whether one that came earlier waits for the same quota: who comes first is served first."""
-        return bool(self._queue) and not self._waited_for.isdisjoint(_needs(training))
+    def _known(self, name: str) -> Training | None:
+        """None for one that is over, or never was."""
+        if name not in self._trainings and name in self._queue:
+            document = self._store.get(KIND, name)
+            if document is not None:
+                self._trainings[name] = Training(document, self._parts)
+        return self._trainings.get(name)
 
     def _changed(self, document: Document) -> None:
         with self._store.transaction():
@@ -194,24 +206,25 @@ class Trainings:
 
     def _over(self, name: str) -> None:
         self._trainings.pop(name, None)
-        self._queue.pop(name, None)
+        self._queue.remove(name)
         self._quotas.release(name)
         self._loop.post(self._admit_waiting)
 
     def _admit_waiting(self) -> None:
         """In the order they came; one that must wait holds back those behind it with the same needs."""
-        self._waited_for.clear()
-        for name, training in tuple(self._queue.items()):
-            if training.document["phase"] == "queued":
-                if self._blocked(training) or not training.admit():
-                    self._waited_for.update(_needs(training))
+        taken: set[tuple[str, str]] = set()
+        for name, wanted in self._queue.turns(taken):
+            training = self._known(name)
+            if training is not None and training.document["phase"] == "queued":
+                if not training.admit():
+                    taken.update(wanted)
                     continue
                 training.leave_queue()
-            self._queue.pop(name, None)
+            self._queue.remove(name)
 
 
-def _needs(training: Training) -> set[tuple[str, str]]:
-    return set(needs(training.document["region"], training.document["spec"]))
+def _wanted(document: Document) -> Wanted:
+    return frozenset(needs(document["region"], document["spec"]))
 
 
 __all__ = ["FINAL", "KIND", "Order", "Trainings"]

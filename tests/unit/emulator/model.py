@@ -25,6 +25,7 @@ class Job:
     created: float
     stubborn: bool | None = None
     """Whether its replicas ignore SIGTERM, where that is the job's own affair."""
+    waiting_since: float = 0
     state: str = "QUEUED"
     started: float | None = None
     running: dict[str, bool] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Job:
 
     @property
     def expires(self) -> float:
-        return self.created + float(self.scheduling.get("maxWaitDuration", "86400s").removesuffix("s"))
+        return self.waiting_since + float(self.scheduling.get("maxWaitDuration", "86400s").removesuffix("s"))
 
     @property
     def times_out(self) -> float:
@@ -162,7 +163,7 @@ class Model:
             if job.gpus and (full or job.preemptible in blocked):
                 blocked.add(job.preemptible)
                 continue
-            job.state = "PENDING"
+            job.state, job.waiting_since = "PENDING", self.now
             self._provision(name)
 
     def _used(self, preemptible: bool) -> int:
@@ -241,5 +242,5 @@ class Model:
             job.state = job.outcome
             self._admit()
         else:
-            job.state = "PENDING"
+            job.state, job.waiting_since = "PENDING", self.now
             self._provision(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,8 @@ class Machines:
     all: list[Machine] = field(default_factory=list)
     missing_images: set[str] = field(default_factory=set)
     stubborn: bool = False
+    gate: threading.Event | None = None
+    """Starts wait for it, and then fail."""
     note: str = ""
     accelerators: str = ""
 
@@ -84,6 +87,9 @@ class Machines:
         return {task: f"{task}:2222" for task in tasks}
 
     def start(self, replica: Replica, events: Events) -> Handle:
+        if self.gate is not None:
+            assert self.gate.wait(10)
+            raise ExecutorError("INTERNAL", "It does not start.")
         machine = Machine(replica, events, self.stubborn)
         self.all.append(machine)
         events.lines(replica.task, [Line("2026-11-22T00:00:00.000000000Z", "stdout", "hello")])
@@ -175,6 +181,12 @@ class Bench:
 
     def create(self, *replica_counts: int, gpus: str = "", **scheduling: Any) -> str:
         """The name of a new job that has come as far as it can."""
+        name = self.order(*replica_counts, gpus=gpus, **scheduling)
+        self.step()
+        return name
+
+    def order(self, *replica_counts: int, gpus: str = "", **scheduling: Any) -> str:
+        """The name of a new job."""
         machine: Document = {"machineType": "n1-standard-4"}
         if gpus:
             kind, _, count = gpus.partition(":")
@@ -185,7 +197,6 @@ class Bench:
         ]
         body = {"displayName": "job", "jobSpec": {"workerPoolSpecs": pools, "scheduling": scheduling}}
         name: str = self.jobs.create(PARENT, body)["name"]
-        self.step()
         return name
 
     def state(self, name: str) -> str:

@@ -5,6 +5,7 @@ Nothing is started here and no time passes: replicas are ended by hand and the c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -318,6 +319,14 @@ class TestCancelling:
         bench.step(31)
         bench.step()
         assert bench.state(job) == "SUCCEEDED"
+
+    def test_a_replica_that_does_not_start_any_more_does_not_hold_up_the_end(self, bench: Bench) -> None:
+        gate = bench.machines.gate = threading.Event()
+        job = bench.order()
+        bench.jobs.cancel(job)
+        gate.set()
+        bench.step(31)
+        assert bench.state(job) == "CANCELLED"
 
     def test_a_finished_job_refuses(self, bench: Bench) -> None:
         job = bench.create()
