@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from headway_emulator.errors import ApiError, bad_request, invalid
 from headway_emulator.methods import Method
-from headway_emulator.schema import camel, snake
+from headway_emulator.schema import camel, discovery, snake
 
 MAX_BODY = 10 << 20
 """Bytes; the limit that the front's own message names: 10485760."""
@@ -74,6 +74,7 @@ def check_query(method: Method, given: Mapping[str, str]) -> None:
         if (expected := _expected(kind, value)) is not None:
             place = snake(camel(plain))
             violations.append((place, f"Invalid value at '{place}' ({expected}), {json.dumps(value)}"))
+    violations += [("read_mask", text) for text in _unreadable(method, given.get("readMask", ""))]
     if violations:
         raise bad_request(violations)
 
@@ -90,6 +91,23 @@ def check_location(host: str, location: str) -> None:
             "The provided location ID doesn't match the endpoint. "
             f"The valid location ID is `{regional['region']}`."
         )
+
+
+def _unreadable(method: Method, mask: str) -> list[str]:
+    """What a read mask names that the resource, or the resource of the list, does not have."""
+    if not mask or mask == "*" or not method.response:
+        return []
+    schemas = discovery(method.service, method.version)["schemas"]
+    properties: Mapping[str, Any] = schemas[method.response].get("properties", {})
+    listed = [kind["items"]["$ref"] for kind in properties.values() if "$ref" in kind.get("items", {})]
+    if "nextPageToken" in properties and listed:
+        properties = schemas[listed[0]]["properties"]
+    names = [part.strip().split(".")[0] for part in mask.split(",")]
+    return [
+        f'Invalid read_mask: "{name}" is not a field.'
+        for name in names
+        if name != "*" and camel(name) not in properties
+    ]
 
 
 def _expected(kind: Mapping[str, Any], value: str) -> str | None:

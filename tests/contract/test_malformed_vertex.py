@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.contract.servers import PARENT, PROJECT, Emulator
+from tests.contract.servers import PARENT, PROJECT, Emulator, until
 
 Document = dict[str, Any]
 Change = Callable[[Document], Any]
@@ -830,6 +830,14 @@ REQUESTS = [
     Asked("a page token of nobody's", "GET", f"{JOBS_PATH}?pageToken=never", "page token", "AIP-158"),
     Asked("a filter that does not parse", "GET", f"{JOBS_PATH}?filter=state%3D%3D%3D", "filter", "AIP-160"),
     Asked("a mask with a space", "GET", f"{JOBS_PATH}?readMask=a%20b", "google.protobuf.FieldMask", NUMBERED),
+    Asked("a mask of nobody's", "GET", f"{JOBS_PATH}?readMask=colour", "colour", "AIP-157"),
+    Asked(
+        "an order that the list does not have",
+        "GET",
+        f"{JOBS_PATH}?orderBy=createTime",
+        'Unknown name "orderBy": Cannot bind query parameter.',
+        "ListCustomJobsRequest of google-cloud-aiplatform 2.7.0, which has no order_by",
+    ),
     Asked(
         "a stranger's project",
         "GET",
@@ -969,3 +977,18 @@ def test_a_skipped_pool_and_international_labels_are_allowed(emulator: Emulator)
     both(pools({}, POOL), put("labels", {"größe": "日本", "1st": ""}))(body)
     response = requests.post(f"{emulator.url}/aiplatform/v1/{JOBS_PATH}", json=body, timeout=10)
     assert response.status_code == 200, response.text
+
+
+def test_a_running_job_is_not_deleted_and_a_finished_one_not_cancelled(emulator: Emulator) -> None:
+    """Source: FAILED_PRECONDITION is 400 in google/rpc/code.proto; the wording is not established."""
+    url = f"{emulator.url}/aiplatform/v1/{JOBS_PATH}"
+    body = copy.deepcopy(GOOD)
+    put("pool.containerSpec.command", ["python3", "-c", "import time; time.sleep(60)"])(body)
+    running = requests.post(url, json=body, timeout=10).json()["name"].rsplit("/", 1)[1]
+    until(lambda: requests.get(f"{url}/{running}", timeout=10).json()["state"] == "JOB_STATE_RUNNING")
+    refused = requests.delete(f"{url}/{running}", timeout=10)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
+    requests.post(f"{url}/{running}:cancel", json={}, timeout=10)
+    until(lambda: requests.get(f"{url}/{running}", timeout=10).json()["state"] == "JOB_STATE_CANCELLED")
+    again = requests.post(f"{url}/{running}:cancel", json={}, timeout=10)
+    assert (again.status_code, again.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
