@@ -76,13 +76,13 @@ def test_a_container_gets_no_more_than_its_machine_type_has(
 ) -> None:
     """The engine enforces the limits, and the log says what part of the machine type they are."""
     wanted = custom_job("import time", "time.sleep(60)", image=base_image)
-    wanted["job_spec"]["worker_pool_specs"][0]["machine_spec"] = {"machine_type": "e2-highcpu-2"}
+    wanted["job_spec"]["worker_pool_specs"][0]["machine_spec"] = {"machine_type": "n1-highmem-2"}
     job = running(docker_jobs, wanted)
     words = ["docker", "inspect", "--format", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}"]
     found = subprocess.run([*words, *containers(job.name)], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [str(2 * 10**9), str(2 << 30)]
+    assert found.stdout.split() == [str(2 * 10**9), str(13 << 30)]
     said = messages(docker_emulator, job.name, task="service")
-    assert said[0] == "e2-highcpu-2 has 2 vCPUs and 2 GB; the replica is limited to that."
+    assert said[0] == "n1-highmem-2 has 2 vCPUs and 13 GB; the replica is limited to that."
     docker_jobs.cancel_custom_job(name=job.name)
     finished(docker_jobs, job.name)
 

@@ -78,8 +78,8 @@ class StepRun:
             outcome = Outcome(_step_status(reason.status), reason)
         except Exception:  # noqa: BLE001 - a bug must not leave the build WORKING for ever; it is printed and recorded
             traceback.print_exc(file=sys.stderr)
-            reason = Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log.")
-            outcome = Outcome("INTERNAL_ERROR", reason)
+            bug = Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log.")
+            outcome = Outcome("INTERNAL_ERROR", bug)
         timing = span(began, self._site.now())
         return Outcome(
             outcome.status, outcome.ended, outcome.warning, outcome.exit_code, timing=timing, pull=self._pull

@@ -174,6 +174,7 @@ class DockerExecutor:
             "labels": labels,
         }
         host_options: dict[str, Any] = {
+            "binds": {host: {"bind": inside, "mode": "ro"} for host, inside in replica.mounts.items()},
             "shm_size": SHARED_MEMORY,
             "log_config": {"type": "json-file", "config": {}},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 
@@ -31,6 +31,8 @@ class Replica:
     machine: str = ""
     """Such as n1-standard-4: its size is scaled to what this machine has."""
     accelerators: int = 0
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """Files of this machine, and where a container finds them."""
     companions: int = 0
     """How many other replicas the job has."""
 

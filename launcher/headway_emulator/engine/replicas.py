@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from headway_emulator import environment
 from headway_emulator.engine.executor import Replica
 from headway_emulator.settings import Settings
+from headway_emulator.transparent import authority
 
 PRIMARY = "workerpool0-0"
 TF_ROLES = ("chief", "worker", "ps", "evaluator")
@@ -50,6 +52,7 @@ def replica(settings: Settings, work: Work, task: str, launch: int) -> Replica:
     container = pool["containerSpec"]
     machine = pool.get("machineSpec", {})
     given = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
+    wiring = environment.of_job(settings, authority.of(settings.state).bundle())
     env = {
         **given,
         **_output_folders(work),
@@ -59,7 +62,7 @@ def replica(settings: Settings, work: Work, task: str, launch: int) -> Replica:
         "CLOUD_ML_REGION": work.region,
         "HOSTNAME": work.addresses[task].split(":")[0],
         **work.extra,
-        **_wiring(settings),
+        **wiring.set,
     }
     return Replica(
         job=work.job,
@@ -69,6 +72,7 @@ def replica(settings: Settings, work: Work, task: str, launch: int) -> Replica:
         args=tuple(container.get("args", ())),
         env=env,
         launch=launch,
+        mounts=wiring.mounts,
         machine=str(machine.get("machineType", "")),
         accelerators=int(machine.get("acceleratorCount", 0)),
         companions=len(tasks(work.spec)) - 1,
@@ -110,14 +114,3 @@ def _cluster(work: Work, at: tuple[int, int]) -> dict[str, str]:
         role = {"type": TF_ROLES[at[0]], "index": at[1]}
         env["TF_CONFIG"] = json.dumps({"cluster": roles, "task": role, "environment": "cloud"})
     return env
-
-
-def _wiring(settings: Settings) -> dict[str, str]:
-    """How Google's clients inside the replica find this project instead of the real one."""
-    return {
-        "STORAGE_EMULATOR_HOST": settings.public_url,
-        "GCE_METADATA_HOST": settings.authority,
-        "GCE_METADATA_IP": settings.authority,
-        # gcsfs otherwise probes Storage Control over gRPC, which stalls for minutes against any emulator.
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-    }
