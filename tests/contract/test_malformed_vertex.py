@@ -989,6 +989,7 @@ def test_a_running_job_is_not_deleted_and_a_finished_one_not_cancelled(emulator:
     refused = requests.delete(f"{url}/{running}", timeout=10)
     assert (refused.status_code, refused.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
     requests.post(f"{url}/{running}:cancel", json={}, timeout=10)
-    until(lambda: requests.get(f"{url}/{running}", timeout=10).json()["state"] == "JOB_STATE_CANCELLED")
-    again = requests.post(f"{url}/{running}:cancel", json={}, timeout=10)
-    assert (again.status_code, again.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
+    finished = requests.post(url, json=GOOD, timeout=10).json()["name"].rsplit("/", 1)[1]
+    until(lambda: requests.get(f"{url}/{finished}", timeout=10).json()["state"] == "JOB_STATE_SUCCEEDED")
+    refused = requests.post(f"{url}/{finished}:cancel", json={}, timeout=10)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
