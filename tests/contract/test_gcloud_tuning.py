@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from google.cloud.aiplatform_v1 import JobServiceClient
 
+from tests.contract.conftest import log_lines
 from tests.contract.servers import Emulator, until
 from tests.contract.test_gcloud import REGION, Gcloud
 from tests.contract.test_tuning import ARGUMENTS, REPORT, finished
@@ -56,15 +57,16 @@ def test_a_job_is_created_described_and_listed(
     assert [job["name"] for job in listed] == [name]
 
 
-def test_a_job_is_cancelled_and_its_log_names_its_trials(
-    gcloud: Gcloud, jobs: JobServiceClient, tmp_path: Path
+def test_a_job_is_cancelled_and_its_log_has_those_of_its_trials(
+    gcloud: Gcloud, jobs: JobServiceClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    file = config(tmp_path, "import time; time.sleep(60)")
+    file = config(tmp_path, "import time; print('hello', flush=True); time.sleep(60)")
     name = gcloud.json(
         *HP, "create", REGION, "--display-name=long", f"--config={file}", "--max-trial-count=3"
     )["name"]
-    until(lambda: jobs.get_hyperparameter_tuning_job(name=name).state.name == "JOB_STATE_RUNNING")
+    until(lambda: "hello" in str(log_lines(emulator, name)))
     gcloud(*HP, "cancel", name, REGION)
     assert finished(jobs, name).state.name == "JOB_STATE_CANCELLED"
     log = gcloud(*HP, "stream-logs", name, REGION, "--polling-interval=1")
     assert "Trial 1 runs as custom job" in log
+    assert "hello" in log

@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.aiplatform_v1 import HyperparameterTuningJob, JobServiceClient, JobState, Trial
 
 from tests.contract import real
-from tests.contract.conftest import custom_job, job_client, messages
+from tests.contract.conftest import custom_job, job_client, log_lines
 from tests.contract.servers import (
     BUCKET,
     IMAGE,
@@ -88,6 +88,15 @@ def values(trial: Trial) -> dict[str, Any]:
     return {parameter.parameter_id: parameter.value for parameter in trial.parameters}
 
 
+def lines(emulator: Emulator, job: str, trial: str) -> list[str]:
+    """What a trial wrote: in the log of its tuning job, labelled with its id."""
+    return [
+        entry["jsonPayload"]["message"]
+        for entry in log_lines(emulator, job)
+        if entry.get("labels", {}).get("ml.googleapis.com/trial_id") == trial
+    ]
+
+
 def measured(trial: Trial) -> float:
     return float(trial.final_measurement.metrics[0].value)
 
@@ -142,7 +151,7 @@ def test_a_trial_sees_vertex_ais_environment(tuner: tuple[Emulator, dict[str, An
         trials=1,
         spec={**image, **base},
     )
-    environment, trial = messages(emulator, job.trials[0].custom_job)
+    environment, trial = lines(emulator, job.name, "1")
     assert json.loads(environment) == {
         "CLOUD_ML_TRIAL_ID": "1",
         "CLOUD_ML_JOB_ID": job.name.rsplit("/", 1)[1],
@@ -151,6 +160,13 @@ def test_a_trial_sees_vertex_ais_environment(tuner: tuple[Emulator, dict[str, An
         "AIP_TENSORBOARD_LOG_DIR": f"gs://{BUCKET}/out/1/logs/",
     }
     assert trial == "1"
+
+
+def test_the_log_of_a_job_has_that_of_all_trials(jobs: JobServiceClient, emulator: Emulator) -> None:
+    job = tuned(jobs, "import os; print('I am', os.environ['CLOUD_ML_TRIAL_ID'])", trials=2, parallel=2)
+    assert [lines(emulator, job.name, trial) for trial in "12"] == [["I am 1"], ["I am 2"]]
+    tasks = {entry["resource"]["labels"]["task_name"] for entry in log_lines(emulator, job.name)}
+    assert tasks == {"service", "workerpool0-0"}
 
 
 def test_a_trials_custom_job_is_found_with_its_arguments(jobs: JobServiceClient) -> None:
@@ -236,7 +252,7 @@ def test_whole_numbers_reach_the_program_without_a_decimal_point(
         trials=1,
         study={"parameters": [parameter]},
     )
-    assert messages(emulator, job.trials[0].custom_job) == ["64"]
+    assert lines(emulator, job.name, "1") == ["64"]
 
 
 def test_the_same_study_gets_the_same_trials(jobs: JobServiceClient) -> None:

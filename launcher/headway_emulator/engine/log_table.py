@@ -41,7 +41,10 @@ COLUMNS = "kind, owner, task, timestamp, severity, payload, origin, insert_id, l
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One entry; `kind` is its resource's type, such as ml_job, `owner` the job or build that it names."""
+    """One entry; `kind` is its resource's type, such as ml_job, `owner` the job or build that it names.
+
+    The owner of a trial's entries has two more parts after slashes: the trial, and its custom job.
+    """
 
     kind: str
     owner: str
@@ -114,7 +117,7 @@ class LogTable:
     def page(self, query: LogQuery, limit: int) -> Sequence[LogEntry]:
         """At most `limit` entries, ordered by time, then by insert id, then by arrival."""
         way, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
-        clauses, values = _bounds(query)
+        clauses, values = self._bounds(query)
         if query.after is not None:
             clauses.append(
                 f"(timestamp, insert_id, seq) {beyond} "
@@ -126,7 +129,7 @@ class LogTable:
 
     def arrived(self, query: LogQuery, after: int, limit: int) -> Sequence[LogEntry]:
         """At most `limit` entries in the order in which they came, from the one after `after` on."""
-        clauses, values = _bounds(query)
+        clauses, values = self._bounds(query)
         return self._select(["seq > ?", *clauses], [after, *values], "ORDER BY seq", limit)
 
     def newest(self) -> int:
@@ -153,6 +156,16 @@ class LogTable:
         known = self._db.execute("DELETE FROM log_names WHERE log = ?", (log,)).rowcount > 0
         self._db.execute("DELETE FROM logs WHERE log = ?", (log,))
         return known
+
+    def _bounds(self, query: LogQuery) -> tuple[list[str], list[Any]]:
+        """The owner's is a range only where it has parts: an equality is found faster."""
+        clauses, values = _bounds(query)
+        if not query.owner:
+            return clauses, values
+        parts = (f"{query.owner}/", f"{query.owner}0")
+        if self._db.execute("SELECT 1 FROM logs WHERE owner > ? AND owner < ? LIMIT 1", parts).fetchone():
+            return ["owner >= ? AND owner < ?", *clauses], [query.owner, parts[1], *values]
+        return ["owner = ?", *clauses], [query.owner, *values]
 
     def _select(self, clauses: list[str], values: list[Any], order: str, limit: int) -> Sequence[LogEntry]:
         where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
@@ -189,7 +202,6 @@ class LogTable:
 
 def _bounds(query: LogQuery) -> tuple[list[str], list[Any]]:
     wanted = [
-        ("owner = ?", query.owner),
         ("kind = ? COLLATE NOCASE", query.kind),
         ("task = ? COLLATE NOCASE", query.task),
         ("log = ? COLLATE NOCASE", query.log),

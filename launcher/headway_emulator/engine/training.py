@@ -79,7 +79,7 @@ class Training:
         self._keeping = False
         self._lane = parts.loop.lane(self._start_failed)
         self._record = Record(document, parts.clock, self._lane, parts.changed)
-        self._log = JobLog(parts.store, parts.clock, document["job"])
+        self._log = JobLog(parts.store, parts.clock, document.get("log") or document["job"])
         self._crew = Crew(self._lane, parts.executor, self._log, self._started, self._exited)
         self._preemptions = Preemptions(self._record, self._crew, parts.faults, self._log)
 

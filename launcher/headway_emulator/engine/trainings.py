@@ -36,6 +36,8 @@ class Order:
     display_name: str = ""
     trial: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    log: str = ""
+    """Whose log its replicas write to, where that is not the job's own."""
     keep: str = ""
     """A file of the primary replica that the document holds as `kept`, once the training is over."""
 
@@ -154,6 +156,7 @@ class Trainings:
             "displayName": order.display_name,
             "trial": order.trial,
             "env": dict(order.env),
+            "log": order.log or order.job,
             "keep": order.keep,
             "phase": "queued",
             "state": "JOB_STATE_QUEUED",

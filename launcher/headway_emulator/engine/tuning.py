@@ -192,6 +192,7 @@ class Tuning:
             *(TRIAL, custom_job, custom_id, region, spec, display_name),
             trial=trial,
             env=env,
+            log=f"{tuning_id}/{trial}/{custom_id}",
             keep=measurements.METRIC_FILE,
         )
 

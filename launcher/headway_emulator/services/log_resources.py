@@ -59,20 +59,23 @@ def owner(resource: Mapping[str, Any]) -> str:
 
 
 def resource_labels(entry: LogEntry, project: str) -> dict[str, str]:
-    given = {LABEL_OF_KIND[entry.kind]: entry.owner, "project_id": project}
+    """A trial's entries have the id of its tuning job, as `gcloud ai hp-tuning-jobs stream-logs` asks."""
+    given = {LABEL_OF_KIND[entry.kind]: entry.owner.split("/")[0], "project_id": project}
     return {**given, "task_name": entry.task} if entry.kind == "ml_job" else given
 
 
 def labels(entry: LogEntry) -> dict[str, str]:
     """Of a replica's line: its host, as in CLUSTER_SPEC, and its place in the job; the service's has none."""
     pool, _, index = entry.task.rpartition("-")
-    if not pool or not entry.owner.isdecimal():
+    job, _, rest = entry.owner.partition("/")
+    trial, _, run = rest.partition("/")
+    if not pool or not job.isdecimal():
         return {}
-    host = f"cmle-training-{pool}-{int(entry.owner) & 0xFFFFFFFF:08x}-{index}"
+    host = f"cmle-training-{pool}-{int(run or job) & 0xFFFFFFFF:08x}-{index}"
     return {
         "compute.googleapis.com/resource_name": host,
-        "ml.googleapis.com/job_id": entry.owner,
+        "ml.googleapis.com/job_id": job,
         "ml.googleapis.com/job_id/log_area": "root",
-        "ml.googleapis.com/trial_id": "",
+        "ml.googleapis.com/trial_id": trial,
         "ml.googleapis.com/trial_type": "",
     }
