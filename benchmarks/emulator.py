@@ -161,10 +161,12 @@ def _speeds(ours: Side, theirs: Side) -> list[Figure]:
 def _visible(emulator: Server, executor: str, beside: Callable[[], float] | None = None) -> list[Figure]:
     most, found = GOALS["visible"], []
     for what, (ours, theirs) in changes.seen(emulator, beside).items():
-        against = "docker wait" if theirs else ""
         mine, other = median(ours) * 1000, median(theirs) * 1000 if theirs else None
-        name, goal = f"{executor}: {what}", f"under {most:.0f} ms"
-        found.append(Figure(name, against, mine, other, len(ours), goal, mine < most, "ms"))
+        # an exit that the engine has not reported yet is none that the emulator could show
+        goal = f"under {most:.0f} ms" if other is None else f"at most {most:.0f} ms more"
+        met = mine - (other or 0.0) < most
+        against = "" if other is None else "docker wait"
+        found.append(Figure(f"{executor}: {what}", against, mine, other, len(ours), goal, met, "ms"))
     return found
 
 
