@@ -95,7 +95,8 @@ class Crew:
     def kill(self, *tasks: str) -> None:
         """SIGKILL, which ends for sure: virtual time waits until it has."""
         for task in sorted(self.alive & set(tasks)):
-            self._dying.setdefault(task, self._loop.hold())
+            if task not in self._dying:
+                self._dying[task] = self._loop.hold()
             self._loop.beside(self._handles[task].kill, _nothing)
 
     def discard(self, then: Callable[[], None]) -> None:
