@@ -12,27 +12,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from headway_emulator import catalogue, methods, passage
+from headway_emulator.api import catalogue, methods, passage
+from headway_emulator.api.recording import Recording
+from headway_emulator.api.rest import Service, error_response
 from headway_emulator.errors import ApiError, unimplemented
 from headway_emulator.hosts import SERVICES
-from headway_emulator.recording import Recording
-from headway_emulator.rest import Service, error_response
-from headway_emulator.services import (
-    aiplatform,
-    artifactregistry,
-    cloudbuild,
-    cloudresourcemanager,
-    cloudscheduler,
-    control,
-    iam,
-    logging,
-    metadata,
-    monitoring,
-    secretmanager,
-    serviceusage,
-    storage,
-    storage_methods,
-)
+from headway_emulator.services import cloudscheduler, metadata
+from headway_emulator.services.artifactregistry import service as artifactregistry
+from headway_emulator.services.cloudbuild import service as cloudbuild
+from headway_emulator.services.control import service as control
+from headway_emulator.services.logging import service as logging
+from headway_emulator.services.monitoring import service as monitoring
+from headway_emulator.services.projects import cloudresourcemanager, iam, serviceusage
+from headway_emulator.services.secretmanager import service as secretmanager
+from headway_emulator.services.storage import front as storage
+from headway_emulator.services.storage import methods as storage_methods
+from headway_emulator.services.vertex import service as aiplatform
 from headway_emulator.world import World
 
 DOCUMENTS = {

@@ -8,22 +8,22 @@ import time
 from pathlib import Path
 from typing import IO
 
-from headway_emulator.engine.build_processes import NotedSteps
-from headway_emulator.engine.build_steps import EngineSteps, StepRunner
-from headway_emulator.engine.builds import Builds
+from headway_emulator.api.recording import Recorder
+from headway_emulator.engine.builds.builds import Builds
+from headway_emulator.engine.builds.steps import EngineSteps, StepRunner
+from headway_emulator.engine.builds.without_engine import NotedSteps
 from headway_emulator.engine.clock import Clock, SystemClock, VirtualClock
-from headway_emulator.engine.executor import Executor
+from headway_emulator.engine.executors.process_groups import end_strays
+from headway_emulator.engine.executors.processes import ProcessExecutor
+from headway_emulator.engine.executors.protocol import Executor
 from headway_emulator.engine.faults import Faults
-from headway_emulator.engine.images import NotedImages
-from headway_emulator.engine.jobs import Jobs
+from headway_emulator.engine.images.images import NotedImages
+from headway_emulator.engine.jobs.custom_jobs import Jobs
+from headway_emulator.engine.jobs.trainings import Trainings
 from headway_emulator.engine.objects import Objects
-from headway_emulator.engine.process_executor import ProcessExecutor
-from headway_emulator.engine.processes import end_strays
-from headway_emulator.engine.scheduler import Scheduler
+from headway_emulator.engine.scheduling.scheduler import Scheduler
 from headway_emulator.engine.store import Store
-from headway_emulator.engine.trainings import Trainings
-from headway_emulator.engine.tuning import Tuning
-from headway_emulator.recording import Recorder
+from headway_emulator.engine.tuning.tuning import Tuning
 from headway_emulator.settings import Settings
 from headway_emulator.world import World
 
@@ -109,8 +109,8 @@ def _engines(settings: Settings, store: Store, clock: Clock) -> tuple[Executor, 
         return ProcessExecutor(settings.state / "jobs", store, clock), NotedSteps(NotedImages(store))
     from docker.errors import DockerException
 
-    from headway_emulator.engine.docker_executor import DockerExecutor
-    from headway_emulator.engine.engine_images import EngineImages
+    from headway_emulator.engine.executors.containers import DockerExecutor
+    from headway_emulator.engine.images.of_engine import EngineImages
 
     try:
         executor = DockerExecutor(settings.network, _identity(store))

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import shutil
 import sys
+import tempfile
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,8 +17,9 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from headway_emulator import app, assembly
+from headway_emulator.api.catalogue import Listing
+from headway_emulator.api.rest import error_response
 from headway_emulator.errors import precondition
-from headway_emulator.rest import error_response
 from headway_emulator.settings import Settings
 from headway_emulator.storage_server import StorageServer
 from headway_emulator.world import World
@@ -53,7 +56,7 @@ class Emulation:
         identity = world.store.get("identity", "self")
         assembly.close(world)
         if ends_jobs and self.settings.executor == "docker" and identity:
-            from headway_emulator.engine.docker_executor import DockerExecutor
+            from headway_emulator.engine.executors.containers import DockerExecutor
 
             executor = DockerExecutor(self.settings.network, identity["id"])
             executor.sweep(())
@@ -118,3 +121,25 @@ class Emulation:
         except Exception:
             sys.stderr.write("headway-emulator: the state could not be opened again after a reset\n")
             raise
+
+
+def listing_of_this_version() -> Listing:
+    """The listing of an emulator that is made for the question alone, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="headway-emulator-") as folder:
+        settings = Settings(
+            project="headway-local",
+            project_number="123456789012",
+            state=Path(folder),
+            executor="process",
+            storage_url="http://127.0.0.1:9",
+            public_url="http://127.0.0.1:9",
+            network="",
+            nonce="",
+            grace_seconds=0.0,
+            clock="virtual",
+        )
+        world = assembly.open_world(settings)
+        try:
+            return app.listing(app.services(world))
+        finally:
+            assembly.close(world)

@@ -11,13 +11,13 @@ import binascii
 import importlib.util
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from headway_emulator import facts
 from headway_emulator.errors import ApiError, bad_request
 
 PREFIXES = {"aiplatform": "GoogleCloudAiplatformV1"}
@@ -62,7 +62,7 @@ def _documents() -> Path:
 @cache
 def enum_numbers() -> Mapping[str, Mapping[str, Any]]:
     """By "Schema.field": the enum's full type name and its names by number."""
-    table = tomllib.loads((Path(__file__).parent / "facts" / "enums.toml").read_text())
+    table = facts.table("enums.toml")
     return {
         place: {
             "type": enum["type"],

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO
 
-from headway_emulator.engine.builds import Builds
+from headway_emulator.api.recording import Recorder
+from headway_emulator.engine.builds.builds import Builds
 from headway_emulator.engine.clock import Clock
 from headway_emulator.engine.faults import Faults
-from headway_emulator.engine.images import Images
-from headway_emulator.engine.jobs import Jobs
-from headway_emulator.engine.scheduler import Scheduler
+from headway_emulator.engine.images.images import Images
+from headway_emulator.engine.jobs.custom_jobs import Jobs
+from headway_emulator.engine.jobs.trainings import Trainings
+from headway_emulator.engine.scheduling.scheduler import Scheduler
 from headway_emulator.engine.store import Store
-from headway_emulator.engine.trainings import Trainings
-from headway_emulator.engine.tuning import Tuning
+from headway_emulator.engine.tuning.tuning import Tuning
 from headway_emulator.errors import ApiError
-from headway_emulator.recording import Recorder
 from headway_emulator.settings import Settings
 
 

@@ -56,11 +56,12 @@ def test_names_and_numbers_are_those_of_googles_client(enum: dict[str, Any]) -> 
 
 def test_every_enum_that_a_request_may_carry_is_in_the_table() -> None:
     """Of every method that is emulated: a client's number would else be answered 501."""
-    from headway_emulator import catalogue, methods
+    from headway_emulator.api import methods
+    from headway_emulator.emulation import listing_of_this_version
 
     known = {place for enum in ENUMS for place in enum["fields"]} | NOT_IN_CLIENTS
     missing: set[str] = set()
-    for service, listed in catalogue.of_this_version().items():
+    for service, listed in listing_of_this_version().items():
         for rule in listed["methods"]:
             method = methods.of_rule(service, rule["verb"], rule["path"])
             if method is not None and method.request:

@@ -275,11 +275,11 @@ def test_training_code_md_has_every_variable_of_the_training_process() -> None:
 
 
 def test_emulator_md_has_the_tables_that_the_emulator_writes() -> None:
-    from headway_emulator import catalogue
     from headway_emulator.commands import methods
+    from headway_emulator.emulation import listing_of_this_version
 
     page = (DOCS / "emulator.md").read_text(encoding="utf-8")
-    written = methods.replaced(page, methods.tables(catalogue.of_this_version()))
+    written = methods.replaced(page, methods.tables(listing_of_this_version()))
     assert page == written, "headway-emulator methods --write docs/emulator.md"
 
 

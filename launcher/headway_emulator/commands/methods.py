@@ -24,9 +24,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from headway_emulator import catalogue
+    from headway_emulator.api import catalogue
+    from headway_emulator.emulation import listing_of_this_version
 
-    found = catalogue.of_this_version()
+    found = listing_of_this_version()
     if flags.write:
         page = flags.write.read_text(encoding="utf-8")
         flags.write.write_text(replaced(page, tables(found)), encoding="utf-8")
@@ -39,7 +40,7 @@ def run(flags: argparse.Namespace) -> int:
 
 def tables(found: Mapping[str, Mapping[str, object]]) -> Mapping[str, str]:
     """Mark in the page to the tables below it."""
-    from headway_emulator import catalogue
+    from headway_emulator.api import catalogue
 
     return {
         "services": catalogue.services(found),

@@ -114,11 +114,10 @@ def _wishes(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    from headway_emulator import job_network, serving
+    from headway_emulator import authority, job_network, serving
     from headway_emulator.emulation import Emulation
     from headway_emulator.settings import Settings
     from headway_emulator.storage_server import StorageServer
-    from headway_emulator.transparent import authority
     from headway_emulator.transparent.by_host import ByHost
     from headway_emulator.transparent.connect import Proxy
     from headway_emulator.transparent.front import Front

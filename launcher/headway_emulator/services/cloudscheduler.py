@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headway_emulator import schema
-from headway_emulator.engine import schedule
+from headway_emulator.api.listing import Listing
+from headway_emulator.api.rest import Call, Rule, Service
 from headway_emulator.engine.clock import timestamp
-from headway_emulator.engine.schedule_retry import DEFAULTS, MOST_RETRIES, seconds
-from headway_emulator.engine.scheduler import KIND
+from headway_emulator.engine.scheduling import schedule
+from headway_emulator.engine.scheduling.retry import DEFAULTS, MOST_RETRIES, seconds
+from headway_emulator.engine.scheduling.scheduler import KIND
 from headway_emulator.engine.store import Document
 from headway_emulator.errors import ApiError, bad_request, invalid, precondition, unimplemented
-from headway_emulator.listing import Listing
-from headway_emulator.rest import Call, Rule, Service
 from headway_emulator.world import World
 
 JOB_NAME = re.compile(

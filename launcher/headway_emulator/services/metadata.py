@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from headway_emulator.rest import Call, Rule, Service
+from headway_emulator.api.rest import Call, Rule, Service
 from headway_emulator.world import World
 
 TOKEN_SECONDS = 3600

@@ -7,8 +7,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headway_emulator import hosts
+from headway_emulator.api.rest import error_response
 from headway_emulator.errors import unimplemented
-from headway_emulator.rest import error_response
 from headway_emulator.serving import ABSOLUTE
 
 NO_PLAIN_PROXY = (

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from uvicorn.server import ServerState
 
 from headway_emulator import hosts
-from headway_emulator.transparent.authority import Authority
+from headway_emulator.authority import Authority
 from headway_emulator.transparent.front import Front, FrontFailed
 from headway_emulator.transparent.splice import Arrival, Gone, splice
 

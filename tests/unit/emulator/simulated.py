@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from headway_emulator.engine.clock import VirtualClock
-from headway_emulator.engine.executor import Events, Executor, ExecutorError, Exited, Handle, Line, Replica
+from headway_emulator.engine.executors.protocol import (
+    Events,
+    Executor,
+    ExecutorError,
+    Exited,
+    Handle,
+    Line,
+    Replica,
+)
 from headway_emulator.engine.faults import Faults
-from headway_emulator.engine.jobs import Jobs
+from headway_emulator.engine.jobs.custom_jobs import Jobs
+from headway_emulator.engine.jobs.trainings import KIND, Trainings
 from headway_emulator.engine.store import Document, Store
-from headway_emulator.engine.trainings import KIND, Trainings
 from headway_emulator.settings import Settings
 
 PARENT = "projects/123/locations/us-central1"

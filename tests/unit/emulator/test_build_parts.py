@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from headway_emulator.engine import build_rules, build_secrets, substitutions
-from headway_emulator.engine.build_processes import NotedSteps
-from headway_emulator.engine.build_steps import Command, EngineSteps, Step, StepError
-from headway_emulator.engine.builds import Builds
+from headway_emulator.engine.builds import rules as build_rules
+from headway_emulator.engine.builds import secrets as build_secrets
+from headway_emulator.engine.builds import substitutions
+from headway_emulator.engine.builds.builds import Builds
+from headway_emulator.engine.builds.steps import Command, EngineSteps, Step, StepError
+from headway_emulator.engine.builds.without_engine import NotedSteps
 from headway_emulator.engine.clock import SystemClock, VirtualClock
 from headway_emulator.engine.faults import Faults
-from headway_emulator.engine.images import NotedImages
+from headway_emulator.engine.images.images import NotedImages
 from headway_emulator.engine.objects import ObjectError
 from headway_emulator.engine.store import Store
 from headway_emulator.errors import ApiError

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway_emulator import log_filters
 from headway_emulator.errors import ApiError
 from headway_emulator.filters import parse
+from headway_emulator.services.logging import filters as log_filters
 
 JOB = {
     "displayName": "digits",

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway_emulator.engine.clock import SystemClock, nano_timestamp, parse_timestamp, timestamp
-from headway_emulator.engine.docker_logs import FrameParser
-from headway_emulator.engine.executor import ExecutorError, Exited, Line
-from headway_emulator.engine.job_logs import JobLog, classify
-from headway_emulator.engine.process_executor import ProcessExecutor, ProcessHandle
-from headway_emulator.engine.processes import ProcessGroup, end_strays
-from headway_emulator.engine.replicas import Work, replica, task_name, tasks
+from headway_emulator.engine.executors.container_logs import FrameParser
+from headway_emulator.engine.executors.process_groups import ProcessGroup, end_strays
+from headway_emulator.engine.executors.processes import ProcessExecutor, ProcessHandle
+from headway_emulator.engine.executors.protocol import ExecutorError, Exited, Line
+from headway_emulator.engine.jobs.log import JobLog, classify
+from headway_emulator.engine.jobs.replicas import Work, replica, task_name, tasks
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
 from headway_emulator.settings import Settings
 
@@ -138,7 +138,7 @@ class TestFollowing:
     def test_every_line_comes_once_and_before_the_exit(
         self, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from headway_emulator.engine import docker_executor
+        from headway_emulator.engine.executors import containers as docker_executor
 
         seen: list[Any] = []
 
@@ -158,7 +158,7 @@ class TestFollowing:
         assert seen == ["1", "2", "3", Exited("workerpool0-0", 5)]
 
     def test_an_exit_comes_though_the_engine_sends_what_cannot_be_read(self) -> None:
-        from headway_emulator.engine import docker_executor
+        from headway_emulator.engine.executors import containers as docker_executor
 
         ended: list[Exited] = []
         events: Any = SimpleNamespace(lines=lambda *_: None, exited=ended.append)
@@ -170,7 +170,7 @@ class TestFollowing:
     def test_an_engine_that_does_not_answer_is_said(self) -> None:
         from docker.errors import DockerException
 
-        from headway_emulator.engine.docker_executor import DockerExecutor
+        from headway_emulator.engine.executors.containers import DockerExecutor
 
         class Down:
             images = property(lambda self: self)
@@ -185,7 +185,7 @@ class TestFollowing:
 
     def test_a_line_that_an_emulator_before_took_is_not_taken_again(self) -> None:
         """By their number: timestamps of stdout and stderr need not be in the order of the lines."""
-        from headway_emulator.engine.docker_logs import Output
+        from headway_emulator.engine.executors.container_logs import Output
 
         engine: Any = FakeEngine([["1", "2"]], ["1", "2", "3"])
         output = Output(engine, "c", 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from headway_emulator.engine.clock import VirtualClock, nano_timestamp
-from headway_emulator.engine.executor import Line
-from headway_emulator.engine.job_logs import JobLog
+from headway_emulator.engine.executors.protocol import Line
+from headway_emulator.engine.jobs.log import JobLog
 from headway_emulator.engine.store import LogEntry, LogQuery, Store
 
 TASK = "workerpool0-0"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headway_emulator.recording import Recorded, Recorder
+from headway_emulator.api.recording import Recorded, Recorder
 from headway_emulator.request_report import permission_table, request_table
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headway_emulator import methods, replies
+from headway_emulator.api import methods, replies
 
 JOBS = "/v1/projects/{project}/locations/{location}/customJobs"
 DELETE = methods.of_rule("aiplatform", "DELETE", f"{JOBS}/{{job}}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from headway_emulator.engine import schedule
-from headway_emulator.engine.schedule_calls import judge
-from headway_emulator.engine.schedule_retry import DEFAULTS, backoff, next_try
+from headway_emulator.engine.scheduling import schedule
+from headway_emulator.engine.scheduling.calls import judge
+from headway_emulator.engine.scheduling.retry import DEFAULTS, backoff, next_try
 from headway_emulator.errors import ApiError
 
 BERLIN = "Europe/Berlin"

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from headway_emulator.engine.store import Store
-from headway_emulator.services.storage_checks import (
+from headway_emulator.services.storage.checks import (
     Mismatch,
     checked,
     checked_multipart,
     declared,
     name_refusal,
 )
-from headway_emulator.services.storage_conditions import ObjectLocks, refusal
-from headway_emulator.services.storage_globs import matches
-from headway_emulator.services.storage_marks import Marks
-from headway_emulator.services.storage_methods import method
-from headway_emulator.services.storage_paths import target
-from headway_emulator.services.storage_uploads import final_chunk, multipart_metadata, peeked
+from headway_emulator.services.storage.conditions import ObjectLocks, refusal
+from headway_emulator.services.storage.globs import matches
+from headway_emulator.services.storage.marks import Marks
+from headway_emulator.services.storage.methods import method
+from headway_emulator.services.storage.paths import target
+from headway_emulator.services.storage.uploads import final_chunk, multipart_metadata, peeked
 
 NOW = {"generation": "7", "metageneration": "1"}
 

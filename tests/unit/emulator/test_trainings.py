@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headway_emulator.engine.ladder import Fall, Tried, step
+from headway_emulator.engine.jobs.ladder import Fall, Tried, step
 from headway_emulator.engine.store import LogQuery
 from headway_emulator.errors import ApiError
 from tests.unit.emulator.simulated import Bench

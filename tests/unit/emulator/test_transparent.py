@@ -19,8 +19,8 @@ from google.cloud.secretmanager_v1 import types as secrets
 from google.rpc import code_pb2, error_details_pb2
 
 from headway_emulator import environment, hosts
+from headway_emulator.authority import Authority
 from headway_emulator.settings import Settings
-from headway_emulator.transparent.authority import Authority
 from headway_emulator.transparent.backend import Elements
 from headway_emulator.transparent.methods import Unknown, find
 from headway_emulator.transparent.transcoding import Failed, from_rest, status_of, to_rest
@@ -209,7 +209,7 @@ def test_the_authority_answers_for_google_alone(tmp_path: Path) -> None:
 def test_an_authority_near_its_end_is_made_anew_with_its_hosts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headway_emulator.transparent.authority.AUTHORITY_DAYS", 20)
+    monkeypatch.setattr("headway_emulator.authority.AUTHORITY_DAYS", 20)
     Authority(tmp_path).context("logging.googleapis.com")
     old = (tmp_path / "ca" / "ca.pem").read_bytes()
     monkeypatch.undo()
@@ -311,8 +311,8 @@ def test_a_container_finds_the_roots_where_they_are_mounted_and_a_process_where_
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     """The emulator starts without gRPC, messages and cryptography."""
-    names = ("connect", "by_host", "front", "authority")
-    program = "import sys\n" + "\n".join(f"import headway_emulator.transparent.{name}" for name in names)
+    names = ("transparent.connect", "transparent.by_host", "transparent.front", "authority")
+    program = "import sys\n" + "\n".join(f"import headway_emulator.{name}" for name in names)
     program += (
         "\nprint([m for m in ('grpc', 'google.protobuf', 'cryptography', 'certifi') if m in sys.modules])"
     )

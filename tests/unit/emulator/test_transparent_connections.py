@@ -18,8 +18,8 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from headway_emulator import serving
+from headway_emulator.authority import Authority
 from headway_emulator.transparent import connect
-from headway_emulator.transparent.authority import Authority
 from headway_emulator.transparent.by_host import ByHost
 from headway_emulator.transparent.front import Front
 

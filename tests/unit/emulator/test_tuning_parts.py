@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway_emulator.engine import measurements, study
-from headway_emulator.engine.measurements import falls_behind, final, merged, read
-from headway_emulator.engine.study import Seen, arguments, at, names, suggest
+from headway_emulator.engine.tuning import measurements, study
+from headway_emulator.engine.tuning.measurements import falls_behind, final, merged, read
+from headway_emulator.engine.tuning.study import Seen, arguments, at, names, suggest
 
 UNITS = st.floats(0, 1, exclude_max=True)
 LOSS: dict[str, Any] = {"metrics": [{"metricId": "loss", "goal": "MINIMIZE"}]}

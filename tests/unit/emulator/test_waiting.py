@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway_emulator.engine.waiting import Waiting, Wanted
+from headway_emulator.engine.jobs.waiting import Waiting, Wanted
 
 A100: Wanted = frozenset([("us-central1", "a100")])
 T4: Wanted = frozenset([("us-central1", "t4")])
