@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ from google.rpc import code_pb2
 
 from headway_emulator import hosts
 from headway_emulator.transparent.backend import Backend
-from headway_emulator.transparent.methods import Unknown, find
+from headway_emulator.transparent.methods import Method, Unknown, find
 from headway_emulator.transparent.transcoding import Failed, failed, from_rest, to_rest
 
 MOST_SECONDS = 3600.0
@@ -32,6 +33,8 @@ STOP_SECONDS = 1.0
 DETAILS = "grpc-status-details-bin"
 PASSED_ON = ("x-", "authorization", "user-agent")
 """The metadata that a REST client would send as headers."""
+OTHER_OWNER = "/artifactregistry"
+"""Its operations have the paths of Vertex AI's, which are looked up first where no host tells whose it is."""
 OPTIONS = (("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.so_reuseport", 0))
 
 
@@ -67,15 +70,25 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         except Unknown as error:
             raise failed(code_pb2.UNIMPLEMENTED, f"The emulator does not implement {error}.") from error
         async for request in requests:
-            rest = to_rest(method, request, self._prefix)
             if method.streams:
+                rest = to_rest(method, request, self._prefix)
                 async for status, element in self._backend.stream(rest, headers, seconds):
                     yield from_rest(method, status, element)
             else:
-                status, content = await self._backend.call(rest, headers, seconds)
-                yield from_rest(method, status, content)
+                yield from_rest(method, *await self._reply(method, request, headers, seconds))
             return
         raise failed(code_pb2.INVALID_ARGUMENT, f"{name} was called without a request.")
+
+    async def _reply(
+        self, method: Method, request: bytes, headers: Mapping[str, str], seconds: float
+    ) -> tuple[int, bytes]:
+        """The status and body of the REST call; of the first owner that has it where no host names one."""
+        rest = to_rest(method, request, self._prefix)
+        found = await self._backend.call(rest, headers, seconds)
+        if found[0] != HTTPStatus.NOT_FOUND or method.prefix is not None or self._prefix:
+            return found
+        other = await self._backend.call(to_rest(method, request, OTHER_OWNER), headers, seconds)
+        return found if other[0] == HTTPStatus.NOT_FOUND else other
 
 
 def _headers(metadata: Any) -> dict[str, str]:
