@@ -18,7 +18,7 @@ from google.cloud.aiplatform_v1 import JobServiceClient
 
 from tests.contract.conftest import containers_of, job_client
 from tests.contract.servers import PARENT, Emulator, until
-from tests.contract.walking import SIGNALS, all_replicas, replicas, walking_job
+from tests.contract.walking import SIGNALS, all_replicas, has_ended, replicas, walking_job
 from tests.unit.emulator.model import FINAL, Model
 
 STEPS = int(os.environ.get("HEADWAY_WALK_STEPS", "150"))
@@ -93,7 +93,9 @@ class Walk:
         name, task = self.chance.choice(choices)
         code = self.chance.choice(list(SIGNALS))
         self.done.append(f"{task} of {self.tokens[name]}: {code}")
-        replicas(self.tokens[name])[task].send_signal(SIGNALS[code])
+        process = replicas(self.tokens[name])[task]
+        process.send_signal(SIGNALS[code])
+        until(lambda: has_ended(process))
         self.model.ended(name, task, "exit", code)
 
     def cancel(self) -> None:

@@ -80,6 +80,14 @@ def _listens(pid: int) -> bool:
     return any(mask & bit for mask in masks)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Its container's engine needs some time more, which a step of the clock waits for."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def all_replicas(prefix: str) -> list[str]:
     """The tokens of every replica on this machine whose token begins so."""
     found = []

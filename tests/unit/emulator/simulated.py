@@ -35,23 +35,23 @@ class Machine:
     replica: Replica
     events: Events | None
     stubborn: bool = False
-    ended: Exited | None = None
+    outcome: Exited | None = None
     removed: bool = False
     told: bool = False
 
     @property
     def running(self) -> bool:
-        return self.ended is None and not self.removed
+        return self.outcome is None and not self.removed
 
     def end(self, code: int, *, lost: str = "", out_of_memory: bool = False) -> None:
         if self.running:
-            self.ended = Exited(self.replica.task, code, out_of_memory, lost)
+            self.outcome = Exited(self.replica.task, code, out_of_memory, lost)
             self.tell()
 
     def tell(self) -> None:
-        if self.ended is not None and self.events is not None and not self.told:
+        if self.outcome is not None and self.events is not None and not self.told:
             self.told = True
-            self.events.exited(self.ended)
+            self.events.exited(self.outcome)
 
     # what the protocol of a handle asks for
 
@@ -61,6 +61,9 @@ class Machine:
 
     def kill(self) -> None:
         self.end(137)
+
+    def ended(self) -> bool:
+        return self.outcome is not None
 
     def discard(self) -> None:
         self.removed = True

@@ -297,8 +297,8 @@ class TestTime:
         bench.step(2)
         bench.step()
         assert bench.state(job) == "CANCELLED"
-        assert bench.machines.all[0].ended is not None
-        assert bench.machines.all[0].ended.code == 137
+        assert bench.machines.all[0].outcome is not None
+        assert bench.machines.all[0].outcome.code == 137
 
 
 class TestCancelling:

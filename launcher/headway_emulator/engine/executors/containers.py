@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import platform
 import sys
 import tarfile
 import threading
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import psutil
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest
@@ -57,8 +59,12 @@ class DockerExecutor:
         """Jobs whose own network is there."""
         self._network_lock = threading.Lock()
         engine = self._client.info()
+        self._same_machine = engine.get("Name") == platform.node()
         self._here = Size(float(engine["NCPU"]), engine["MemTotal"] / GB)
         self.accelerators = "all GPUs of this machine" if GPU_RUNTIME in engine.get("Runtimes", {}) else ""
+
+    def _handle(self, container: str, task: str, events: Events) -> ContainerHandle:
+        return ContainerHandle(self._client, container, task, events, same_machine=self._same_machine)
 
     def limits(self, machine: str) -> str:
         return str(share(machine, self._here) or "")
@@ -107,7 +113,7 @@ class DockerExecutor:
             container = api.create_container(**self._creation(replica))["Id"]
         except (DockerException, RequestException) as error:
             raise ExecutorError("INTERNAL", f"{replica.task}: no container: {_reason(error)}") from error
-        handle = ContainerHandle(self._client, container, replica.task, events)
+        handle = self._handle(container, replica.task, events)
         try:
             api.start(container)
         except (DockerException, RequestException) as error:
@@ -129,7 +135,7 @@ class DockerExecutor:
         handles: dict[str, Handle] = {}
         for container in self._client.api.containers(all=True, filters=filters):
             task = container["Labels"][f"{LABEL}.task"]
-            handle = ContainerHandle(self._client, container["Id"], task, events)
+            handle = self._handle(container["Id"], task, events)
             launch = container["Labels"].get(f"{LABEL}.launch", "1")
             if container["State"] == "created" or launch != str(launches.get(task)):
                 handle.discard()
@@ -217,8 +223,12 @@ class DockerExecutor:
 class ContainerHandle:
     """One container, whose output a thread follows until it ends."""
 
-    def __init__(self, client: DockerClient, container: str, task: str, events: Events) -> None:
+    def __init__(
+        self, client: DockerClient, container: str, task: str, events: Events, *, same_machine: bool = False
+    ) -> None:
+        """`same_machine` where the engine's process numbers are this machine's."""
         self._client = client
+        self._same_machine = same_machine
         self._container = container
         self._task = task
         self._events = events
@@ -249,6 +259,14 @@ class ContainerHandle:
                 return None if file is None else file.read()
         except (DockerException, RequestException, tarfile.TarError):
             return None
+
+    def ended(self) -> bool:
+        """An engine on this machine says so a tenth of a second late: its process is asked as well."""
+        try:
+            state = self._client.api.inspect_container(self._container)["State"]
+        except (DockerException, RequestException):
+            return False  # what becomes of it is found out by the thread that follows it
+        return not state["Running"] or (self._same_machine and not psutil.pid_exists(state["Pid"]))
 
     def _signal(self, signal: str) -> None:
         try:

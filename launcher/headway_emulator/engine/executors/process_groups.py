@@ -61,6 +61,13 @@ class ProcessGroup:
         code = self._child.wait(timeout)
         return code if code >= 0 else 128 - code
 
+    def ended(self) -> bool:
+        """Asked of the system: while another thread waits for the child, `poll` answers nothing."""
+        try:
+            return psutil.Process(self._child.pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
     def terminate(self) -> None:
         """To the command alone, as an engine signals a container's first process."""
         if self._child.poll() is None:

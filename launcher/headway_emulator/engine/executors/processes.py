@@ -28,6 +28,7 @@ INHERITED = ("LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE
 FILES = ("CLOUD_ML_HP_METRIC_FILE",)
 """Variables that name a file of the replica's own disk."""
 DRAIN_SECONDS = 2.0
+CLOSE_SECONDS = 5.0
 
 
 class ProcessExecutor:
@@ -45,7 +46,7 @@ class ProcessExecutor:
         self._store = store
         self._clock = clock
         self._running: set[ProcessHandle] = set()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def limits(self, machine: str) -> str:  # noqa: ARG002
         """Processes are not limited."""
@@ -84,7 +85,7 @@ class ProcessExecutor:
                 "INVALID_ARGUMENT", f"{replica.task}: {replica.command[0]} did not start: {error.strerror}"
             ) from error
         handle = ProcessHandle(group, home, replica.task, events, self)
-        with self._lock:
+        with self._changed:
             self._running.add(handle)
         handle.follow(self._clock)
         return handle
@@ -106,14 +107,16 @@ class ProcessExecutor:
         """Nothing is left: strays were ended when the emulator started."""
 
     def close(self) -> None:
-        with self._lock:
-            running = list(self._running)
-        for handle in running:
-            handle.kill()
+        """Returns when all have ended and been forgotten, so that no thread is left that needs the state."""
+        with self._changed:
+            for handle in self._running:
+                handle.kill()
+            self._changed.wait_for(lambda: not self._running, CLOSE_SECONDS)
 
-    def ended(self, handle: ProcessHandle) -> None:
-        with self._lock:
+    def forget(self, handle: ProcessHandle) -> None:
+        with self._changed:
             self._running.discard(handle)
+            self._changed.notify_all()
 
 
 class ProcessHandle:
@@ -140,6 +143,9 @@ class ProcessHandle:
 
     def kill(self) -> None:
         self._group.kill()
+
+    def ended(self) -> bool:
+        return self._group.ended()
 
     def discard(self) -> None:
         """Nothing is held: the home folder is kept for who looks at it."""
@@ -168,7 +174,7 @@ class ProcessHandle:
         finally:  # the job waits for this, also where the state takes no more
             for pump in pumps:
                 pump.join(DRAIN_SECONDS)
-            self._executor.ended(self)
+            self._executor.forget(self)
             self._events.exited(Exited(self._task, code))
 
 

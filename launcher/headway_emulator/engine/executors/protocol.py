@@ -77,6 +77,9 @@ class Handle(Protocol):
     def kill(self) -> None:
         """SIGKILL to it and all its children."""
 
+    def ended(self) -> bool:
+        """Whether it has ended, be that reported already or not."""
+
     def discard(self) -> None:
         """Free what it held, once it has ended."""
 

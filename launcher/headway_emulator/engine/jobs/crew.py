@@ -57,6 +57,7 @@ class Crew:
         turn = self._turn[task] = self.turn(task) + 1
         events = _Reports(self._log, partial(self._report, turn))
         self.starting.add(task)
+        self._early.pop(task, None)
 
         def work() -> Handle:
             if before is not None:
@@ -98,6 +99,17 @@ class Crew:
             if task not in self._dying:
                 self._dying[task] = self._loop.hold()
             self._loop.beside(self._handles[task].kill, _nothing)
+
+    def notice_ends(self) -> None:
+        """Virtual time waits for the report of what has ended by itself, and is not reported yet."""
+        for task in self.alive - self._dying.keys():
+            self._loop.beside(self._handles[task].ended, partial(self._ends, task, self._loop.hold()))
+
+    def _ends(self, task: str, hold: Hold, ended: bool | Exception) -> None:
+        if ended is True and task in self.alive and task not in self._dying:
+            self._dying[task] = hold
+        else:
+            hold.release()
 
     def discard(self, then: Callable[[], None]) -> None:
         """Free what all of them held."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
-from headway_emulator.engine.clock import SECOND
 from headway_emulator.engine.faults import PREEMPT, Faults
 from headway_emulator.engine.jobs.crew import Crew
 from headway_emulator.engine.jobs.log import JobLog
@@ -28,17 +29,17 @@ class Preemptions:
         """Take the faults that are meant for these replicas; asked at each start and for each new fault."""
         if self._record.phase != "up" or not self._faults.armed(PREEMPT):
             return
-        for task in sorted(self._crew.alive):
+        for task in sorted(self._crew.alive - set(self._planned)):
             if (fault := self._faults.take(PREEMPT, task=task, **self._record.facts())) is not None:
                 wait = float(fault.get("after", 0))
                 if within := float(fault.get("within", 0)):
                     wait += random.Random(fault.get("seed", 0)).uniform(0, within)
-                self._plan(task, notice_at=self._record.now_ns() + round(wait * SECOND))
+                self._plan(task, notice_at=self._record.after(wait))
         self.arm()
 
     def arm(self) -> None:
         """SIGTERM when notice is given, SIGKILL when the machine is taken away."""
-        for task, when in self._record.document.get("preempting", {}).items():
+        for task, when in self._planned.items():
             if "notice_at" in when:
                 moment, call = when["notice_at"], partial(self._give_notice, task)
             else:
@@ -47,20 +48,28 @@ class Preemptions:
 
     def ended(self, task: str) -> bool:
         """Whether the replica, which has ended, was preempted; what was only planned for it is void."""
-        planned = self._record.document.get("preempting", {})
-        if task not in planned:
-            return False
+        when = self._planned.get(task)
+        if when is None or "taken_at" in when:
+            return when is not None
         self._record.cancel_alarm(f"preempt {task}")
-        self._record.save(preempting={other: when for other, when in planned.items() if other != task})
-        return "taken_at" in planned[task]
+        self._record.save(preempting={t: when for t, when in self._planned.items() if t != task})
+        return False
+
+    def forget(self) -> None:
+        """The attempt is ended: what was planned for its replicas is not meant for those of the next."""
+        for task in self._record.tasks:
+            self._record.cancel_alarm(f"preempt {task}")
+
+    @property
+    def _planned(self) -> Mapping[str, Any]:
+        planned: Mapping[str, Any] = self._record.document.get("preempting", {})
+        return planned
 
     def _plan(self, task: str, **when: int) -> None:
-        self._record.save(preempting={**self._record.document.get("preempting", {}), task: when})
+        self._record.save(preempting={**self._planned, task: when})
 
     def _give_notice(self, task: str) -> None:
-        if self._record.phase in ("stopping", "over"):
-            return
-        self._plan(task, taken_at=self._record.now_ns() + round(NOTICE * SECOND))
+        self._plan(task, taken_at=self._record.after(NOTICE))
         self._log.say("WARNING", f"The machine of the replica {task} is being preempted.")
         self._crew.terminate(task)
         self.arm()

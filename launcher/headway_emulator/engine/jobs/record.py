@@ -60,11 +60,17 @@ class Record:
         return machine_facts(self.document["region"], self.spec)
 
     def save(self, **changes: Any) -> None:
-        self.document = {**self.document, **changes, "updateTime": timestamp(self._clock.now_ns())}
-        self._changed(self.document)
+        """What is not kept has not happened: a disk that takes no more is waited for."""
+        document = {**self.document, **changes, "updateTime": timestamp(self._clock.now_ns())}
+        self._lane.insist(lambda: self._changed(document))
+        self.document = document
 
     def now_ns(self) -> int:
         return self._clock.now_ns()
+
+    def after(self, seconds: float) -> int:
+        """The moment in nanoseconds."""
+        return self.now_ns() + round(seconds * SECOND)
 
     def until(self, moment_ns: int) -> float:
         """Seconds, negative where it has passed."""

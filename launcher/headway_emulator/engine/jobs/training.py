@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headway_emulator.engine.clock import SECOND, Clock, parse_timestamp, timestamp
+from headway_emulator.engine.clock import Clock, parse_timestamp, timestamp
 from headway_emulator.engine.executors.protocol import Executor, ExecutorError, Exited
 from headway_emulator.engine.faults import LATE, QUOTA, STOCKOUT, Faults
 from headway_emulator.engine.jobs import ladder
@@ -105,16 +105,21 @@ class Training:
         """Get the machines, which can fail where a fault says that there are none."""
         if self._stopping:
             return
-        shortage = self._fault(STOCKOUT)
-        if shortage is None:
+        if "noMachinesAt" in self.document:
+            self._await_shortage()
+        elif (shortage := self._fault(STOCKOUT)) is None:
             self._launch()
         elif self._record.scheduling.get("strategy") != "FLEX_START":
-            self._record.alarm("stockout", float(shortage.get("after", 0)), self._no_machines)
+            self._record.save(noMachinesAt=self._record.after(float(shortage.get("after", 0))))
+            self._await_shortage()
         elif (left := self._flex_wait_left()) <= 0:
             text = "The job waited for its maxWaitDuration, and no machines became available."
             self.stop(Outcome("JOB_STATE_EXPIRED", "DEADLINE_EXCEEDED", text))
         else:
             self._record.alarm("capacity", min(RETRY_CAPACITY, left), self.provision)
+
+    def _await_shortage(self) -> None:
+        self._record.alarm("stockout", self._record.until(self.document["noMachinesAt"]), self._no_machines)
 
     def _no_machines(self) -> None:
         region = self.document["region"]
@@ -171,8 +176,8 @@ class Training:
         return self.document.get("addresses") or executor.addresses(self.document["job"], self._record.tasks)
 
     def _prepared(self, addresses: Mapping[str, str] | Exception) -> None:
-        if self._stopping:
-            return
+        if self._record.phase != "starting":
+            return  # the attempt that asked is over
         if isinstance(addresses, Exception):
             self._start_failed(addresses)
             return
@@ -189,31 +194,35 @@ class Training:
     def _started(self, task: str, error: Exception | None) -> None:
         if error is not None:
             self._start_failed(error)
-            self._perhaps_over()
             return
         if task in (restarting := self.document.get("restarting", [])):
             self._record.save(restarting=[other for other in restarting if other != task])
         if self._stopping:
             self._crew.terminate(task)
+            self._await_kill()
         elif not self._crew.starting and self._record.phase == "starting":
             self._up()
 
     def _start_failed(self, error: Exception) -> None:
+        status, text = "INTERNAL", f"Internal error of the emulator: {type(error).__name__}: {error}"
         if isinstance(error, ExecutorError):
-            self.stop(Outcome("JOB_STATE_FAILED", error.status, str(error)), patience=0.0)
-            return
-        text = f"Internal error of the emulator: {type(error).__name__}: {error}"
-        self.stop(Outcome("JOB_STATE_FAILED", "INTERNAL", text), patience=0.0)
+            status, text = error.status, str(error)
+        self.stop(Outcome("JOB_STATE_FAILED", status, text), patience=0.0)
+        self._perhaps_over()
 
     def _up(self) -> None:
         """All replicas are there; a fault may make the state say so later than the code starts."""
-        self._record.save(phase="up")
         faults = self._parts.faults
         late = faults.take(LATE, **self._record.facts()) if faults.armed(LATE) else None
-        if late is None:
-            self._running()
+        wait = 0.0 if late is None else float(late.get("after", 1))
+        self._record.save(phase="up", runsAt=self._record.after(wait))
+        self._soon_running()
+
+    def _soon_running(self) -> None:
+        if (left := self._record.until(self.document["runsAt"])) > 0:
+            self._record.alarm("late", left, self._running)
         else:
-            self._record.alarm("late", float(late.get("after", 1)), self._running)
+            self._running()
 
     def _running(self) -> None:
         if self._record.phase != "up":
@@ -235,6 +244,10 @@ class Training:
         self._record.alarm("timeout", left, lambda: self.stop(TIMED_OUT))
 
     # -- what happens to replicas
+
+    def notice_ends(self) -> None:
+        """Before a step of the clock: what happened before it is known before it."""
+        self._crew.notice_ends()
 
     def meet_new_fault(self) -> None:
         self._preemptions.consider()
@@ -283,9 +296,8 @@ class Training:
 
     def _again(self, fall: Fall, **counts: Any) -> None:
         """All replicas are ended, and the job starts anew."""
-        self._record.save(**counts)
         self._log.say("WARNING", f"{ladder.what(fall)} The job is restarted.")
-        self.stop(None)
+        self.stop(None, **counts)
 
     # -- ending
 
@@ -297,30 +309,36 @@ class Training:
         """CANCELLING at once, CANCELLED when every replica has ended; an outcome that is settled stays."""
         if self._record.phase == "over" or (self._stopping and self.document.get("ending")):
             return
-        self._record.save(state="JOB_STATE_CANCELLING")
         if self._stopping:
-            self._record.save(ending=vars(CANCELLED))
+            self._record.save(state="JOB_STATE_CANCELLING", ending=vars(CANCELLED))
         else:
-            self.stop(CANCELLED)
+            self.stop(CANCELLED, state="JOB_STATE_CANCELLING")
 
-    def stop(self, outcome: Outcome | None, patience: float | None = None) -> None:
-        """SIGTERM to all, SIGKILL after `patience` (or the grace), then the outcome, or a new attempt."""
+    def stop(self, outcome: Outcome | None, patience: float | None = None, **changes: Any) -> None:
+        """SIGTERM to all, SIGKILL after `patience` (or the grace), then the outcome, or a new attempt.
+
+        The changes that led to it are written together with it.
+        """
         if self._stopping:
             if outcome is TIMED_OUT and not self.document.get("ending"):
                 self._record.save(ending=vars(outcome))
             return
         grace = self._parts.settings.grace_seconds if patience is None else patience
-        kill_at = self._record.now_ns() + round(grace * SECOND)
-        self._record.save(phase="stopping", ending=vars(outcome) if outcome else None, killAt=kill_at)
+        ending = vars(outcome) if outcome else None
+        kill_at = self._record.after(grace)
+        self._record.save(phase="stopping", ending=ending, killAt=kill_at, preempting={}, **changes)
         self._end_replicas()
 
     def _end_replicas(self) -> None:
-        left = self._record.until(self.document["killAt"])
-        if left > 0:
+        self._preemptions.forget()
+        if self._record.until(self.document["killAt"]) > 0:
             self._crew.terminate(*self._crew.alive)
         if not self._crew.idle:
-            self._record.alarm("kill", left, self._kill)
+            self._await_kill()
         self._perhaps_over()
+
+    def _await_kill(self) -> None:
+        self._record.alarm("kill", self._record.until(self.document["killAt"]), self._kill)
 
     def _kill(self) -> None:
         self._crew.kill(*self._crew.alive)
@@ -340,9 +358,15 @@ class Training:
         elif ending := self.document.get("ending"):
             self._finish(Outcome(**ending))
         else:
-            anew = admitted(self._record.now_ns())
-            self._record.save(**anew, ended=[], restarting=[], preempting={})
-            self._crew.discard(self.provision)
+            self._crew.discard(self._anew)
+
+    def _anew(self) -> None:
+        """Another attempt, now that nothing of the last one is left; a cancel may have come before."""
+        if self.document.get("ending"):
+            self._perhaps_over()
+        elif self._record.phase == "stopping":
+            self._record.save(**admitted(self._record.now_ns()), ended=[], restarting=[])
+            self.provision()
 
     def _keep(self, path: str) -> None:
         """Take what the owner wants to have of the primary replica before that is gone."""
@@ -405,7 +429,7 @@ class Training:
                         return
                 self._start([task for task in restarting if task not in present])
                 self._preemptions.arm()
-                self._running()
+                self._soon_running()
 
     def _launch_or_up(self) -> None:
         if self._crew.present == set(self._record.tasks):

@@ -102,6 +102,15 @@ class Trainings:
         training = self._trainings.get(name)
         return None if training is None else training.read(task, path)
 
+    def notice_ends(self) -> None:
+        """To be called before the virtual clock is stepped: what has ended by then ends at its own time."""
+
+        def notice() -> None:
+            for training in tuple(self._trainings.values()):
+                training.notice_ends()
+
+        self._ask(notice)
+
     def meet_new_fault(self) -> None:
         """A fault was added: one that is meant for running replicas takes effect now."""
 
@@ -141,7 +150,8 @@ class Trainings:
         try:
             return self._loop.ask(call)
         except Closed as error:
-            raise ApiError("UNAVAILABLE", "The emulator is ending.") from error
+            text = "The emulator is ending, or cannot write its state: see what it has printed."
+            raise ApiError("UNAVAILABLE", text) from error
 
     def _begin(self, order: Order, owner: Callable[[Document], None]) -> None:
         self._quotas.refuse_what_never_fits(order.region, order.spec)

@@ -48,6 +48,7 @@ class Control:
         if not isinstance(clock, VirtualClock):
             raise precondition("The clock is the machine's own. Start the emulator with --clock virtual.")
         seconds = _step(call.body, clock.now_ns())
+        self._world.trainings.notice_ends()
         try:
             now = clock.advance(seconds)
         except Unsettled as error:
