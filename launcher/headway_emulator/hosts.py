@@ -25,6 +25,8 @@ ROOT = ("storage", "www", "oauth2")
 OF_WWW = ("/storage/", "/upload/storage/", "/download/storage/", "/batch/storage/")
 """What of www.googleapis.com, an older host of many services, is storage's."""
 REGION = r"[a-z]+(?:-[a-z]+)*-?[a-z]+\d+|us|eu|europe|asia|global"
+OF_GOOGLE = re.compile(rf"(?:[a-z0-9_-]+\.)*{re.escape(DOMAIN)}")
+"""Nothing but letters, digits, _ and - between dots: names become file names too."""
 HOST = re.compile(
     rf"(?:(?:{REGION})-)?(?P<name>[a-z0-9]+)(?:\.mtls)?(?:\.(?:{REGION})\.rep)?\.googleapis\.com"
 )
@@ -32,8 +34,7 @@ HOST = re.compile(
 
 def is_google(host: str) -> bool:
     """Whether the host (a port after it is allowed) belongs to Google's APIs."""
-    name = host.rsplit(":", 1)[0].lower()
-    return name == DOMAIN or name.endswith(f".{DOMAIN}")
+    return OF_GOOGLE.fullmatch(host.rsplit(":", 1)[0].lower()) is not None
 
 
 def has(host: str, path: str) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def test_with_no_flags_it_is_a_whole_project_in_the_user_s_state_folder(alone: A
     made = requests.post(f"{url}/storage/v1/b?project=headway-local", json={"name": "alone"}, timeout=5)
     assert made.status_code == 200
     assert (alone.state / "storage" / "alone").is_dir()
+    assert stat.S_IMODE(alone.state.stat().st_mode) == 0o700
 
 
 def test_a_missing_engine_is_said_aloud_before_processes_take_its_place(alone: Alone) -> None:

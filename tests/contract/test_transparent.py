@@ -26,29 +26,6 @@ JOB = """
 HOST = '{"api_endpoint": "us-central1-aiplatform.googleapis.com"}'
 
 
-def test_the_high_level_client_submits_and_waits_with_nothing_but_project_and_location(
-    emulator: Emulator,
-) -> None:
-    """No endpoint, transport or credentials are given; the deletion polls an operation."""
-    program = f"""
-    from google.cloud import aiplatform
-    from google.cloud.aiplatform import jobs
-    jobs._JOB_WAIT_TIME = 0.05
-    {JOB}
-    aiplatform.init(project="{PROJECT}", location="us-central1", staging_bucket="gs://{BUCKET}")
-    job = aiplatform.CustomJob(display_name="plain", worker_pool_specs=spec["worker_pool_specs"])
-    job.run(restart_job_on_worker_restart=False)
-    name, state = job.resource_name, job.state.name
-    job.delete()
-    print(name)
-    print(state)
-    """
-    *_, name, state = python(emulator, program)
-    assert name.startswith(f"projects/{NUMBER}/locations/us-central1/customJobs/")
-    assert state == "JOB_STATE_SUCCEEDED"
-    assert requests.get(f"{emulator.url}/aiplatform/v1/{name}", timeout=5).status_code == 404
-
-
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_the_job_client_creates_and_lists(emulator: Emulator, transport: str) -> None:
     """The same answers over gRPC and over HTTP/1.1, with enums, int64, timestamps and durations in place."""

@@ -121,6 +121,7 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     from headway_emulator.transparent.by_host import ByHost
     from headway_emulator.transparent.connect import Proxy
     from headway_emulator.transparent.front import Front
+    from headway_emulator.transparent.web_pages import NoWebPages
 
     state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
     executor = wish["executor"] or _executor()
@@ -168,7 +169,8 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     front = Front(f"http://{_dialled(sockets[0])}")
     stack.callback(front.close)
     proxy = Proxy(authority.of(state), front, wish["tunnel"])
-    serving.serve(ByHost(emulation, settings.authority), sockets, started, proxy)
+    reached = ByHost(NoWebPages(emulation, settings.authority), settings.authority)
+    serving.serve(reached, sockets, started, proxy)
 
 
 @contextlib.contextmanager
@@ -185,11 +187,14 @@ def _opened(emulation: Any, *, ends_jobs: bool) -> Iterator[Any]:
 
 
 def _state(wanted: Path, stack: contextlib.ExitStack, *, ephemeral: bool) -> Path:
-    """The folder, made where it is missing. CannotStart where nothing can be written there."""
+    """The folder, made for its owner alone where it is missing, for it holds secrets' payloads.
+
+    CannotStart where nothing can be written there.
+    """
     if ephemeral:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headway-emulator-"))).resolve()
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
             pass
     except OSError as error:

@@ -7,8 +7,10 @@ to the emulator's own application, or (by ALPN) HTTP/2 to the gRPC front.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal
 
 from uvicorn.server import ServerState
@@ -26,6 +28,7 @@ DIAL_SECONDS = 15.0
 GOODBYE_SECONDS = 0.5
 """Wait for the peer's half of TLS's goodbye; pooled connections never send it."""
 MAX_HEAD = 16 << 10
+LOOPBACK = "127.0.0.1"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -104,7 +107,7 @@ class Proxy:
             port = await self._front.port(prefix)
         except FrontFailed as error:
             raise Refused("503 Service Unavailable", str(error)) from error
-        await _join(arrival, "127.0.0.1", port)
+        await _join(arrival, f"127.0.0.1:{port}", [LOOPBACK], port)
 
     async def _pass(self, arrival: Arrival, host: str, port: int) -> None:
         if self._tunnel == "refuse":
@@ -113,17 +116,47 @@ class Proxy:
                 f"{host}:{port} is none of Google's APIs, and the emulator runs with --tunnel refuse. "
                 "Add the host to no_proxy, or start the emulator with --tunnel pass.",
             )
-        await _join(arrival, host, port, ESTABLISHED)
+        await _join(arrival, f"{host}:{port}", await _addresses(arrival, host, port), port, ESTABLISHED)
 
 
-async def _join(arrival: Arrival, host: str, port: int, greeting: bytes = b"") -> None:
+async def _join(
+    arrival: Arrival, place: str, addresses: Sequence[str], port: int, greeting: bytes = b""
+) -> None:
     try:
         async with asyncio.timeout(DIAL_SECONDS):
-            await splice(arrival, host, port, greeting)
+            await splice(arrival, addresses, port, greeting)
     except TimeoutError as error:
-        raise Refused("504 Gateway Timeout", f"{host}:{port} does not answer.") from error
+        raise Refused("504 Gateway Timeout", f"{place} does not answer.") from error
     except OSError as error:
+        raise Refused("502 Bad Gateway", f"{place} cannot be reached: {error}.") from error
+
+
+async def _addresses(arrival: Arrival, host: str, port: int) -> Sequence[str]:
+    """The host's; Refused for what listens on this machine's loopback, where a container asks."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise Refused("504 Gateway Timeout", f"{host} is not found in time.") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: it is no name at all
         raise Refused("502 Bad Gateway", f"{host}:{port} cannot be reached: {error}.") from error
+    addresses = [str(address[0]) for *_, address in found]
+    peer = arrival.transport.get_extra_info("peername") or [""]
+    if any(map(_is_loopback, addresses)) and not _is_loopback(str(peer[0])):
+        text = f"{host} is the emulator's own machine, whose loopback is not for containers and others."
+        raise Refused("403 Forbidden", text)
+    return addresses
+
+
+def _is_loopback(address: str) -> bool:
+    """Unspecified addresses lead there as well."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    plain = getattr(found, "ipv4_mapped", None) or found
+    return bool(plain.is_loopback or plain.is_unspecified)
 
 
 async def _guarded(arrival: Arrival, work: Coroutine[Any, Any, None]) -> None:

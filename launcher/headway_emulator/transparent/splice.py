@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from uvicorn.server import ServerState
@@ -125,14 +126,25 @@ class End(asyncio.Protocol):
         self._other.resume_reading()
 
 
-async def splice(arrival: Arrival, host: str, port: int, greeting: bytes) -> None:
-    """Dial, and join both connections until one ends; OSError where nobody answers."""
+async def splice(arrival: Arrival, addresses: Sequence[str], port: int, greeting: bytes) -> None:
+    """Dial the first that answers, and join both connections until one ends; OSError where none does."""
     near = arrival.transport
-    far, _ = await asyncio.get_running_loop().create_connection(
-        lambda: End(arrival, near, greeting), host, port, proto=socket.IPPROTO_TCP
-    )
+    far = await _dial(lambda: End(arrival, near, greeting), addresses, port)
     if arrival.gone:
         far.abort()
         raise Gone
     near.set_protocol(End(arrival, far))
     far.write(arrival.take())
+
+
+async def _dial(end: Callable[[], End], addresses: Sequence[str], port: int) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    refused = OSError("it has no address")
+    for address in addresses:
+        try:
+            far, _ = await loop.create_connection(end, address, port, proto=socket.IPPROTO_TCP)
+        except OSError as error:
+            refused = error
+        else:
+            return far
+    raise refused

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -22,6 +22,7 @@ from headway_emulator.authority import Authority
 from headway_emulator.transparent import connect
 from headway_emulator.transparent.by_host import ByHost
 from headway_emulator.transparent.front import Front
+from headway_emulator.transparent.splice import Arrival
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Dial = Callable[[], Coroutine[Any, Any, Streams]]
@@ -168,3 +169,36 @@ async def _until(question: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not question():
             await asyncio.sleep(0.01)
+
+
+def test_a_hosts_name_is_never_a_path(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with served(tmp_path / "state") as (dial, _):
+            answer = await _ask(dial, b"CONNECT ../../../evil.googleapis.com:443 HTTP/1.1\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 403")
+        assert not list(tmp_path.rglob("*evil*"))
+
+    in_loop(work)
+
+
+class Come:
+    """A connection from an address."""
+
+    def __init__(self, address: str) -> None:
+        self.transport = self
+        self._address = address
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        assert name == "peername"
+        return self._address, 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::1", "::ffff:127.0.0.1"])
+def test_the_machines_loopback_is_for_the_machine_alone(host: str) -> None:
+    async def work() -> None:
+        assert await connect._addresses(cast("Arrival", Come("127.0.0.1")), host, 1)
+        with pytest.raises(connect.Refused, match="whose loopback is not for containers"):
+            await connect._addresses(cast("Arrival", Come("172.18.0.5")), host, 1)
+        assert await connect._addresses(cast("Arrival", Come("172.18.0.5")), "192.0.2.1", 1) == ["192.0.2.1"]
+
+    in_loop(work)
