@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.aiplatform_v1 import HyperparameterTuningJob, JobServiceClient, JobState, Trial
 
 from tests.contract import real
@@ -22,7 +20,6 @@ from tests.contract.servers import (
     NUMBER,
     PARENT,
     PLACE,
-    PROJECT,
     Emulator,
     StorageServer,
     until,
@@ -356,75 +353,6 @@ def test_a_running_job_is_not_deleted_and_a_finished_one_not_cancelled(jobs: Job
     job = tuned(jobs, REPORT, "report('accuracy', 1)", trials=1)
     with pytest.raises(exceptions.BadRequest, match="cannot be cancelled"):
         jobs.cancel_hyperparameter_tuning_job(name=job.name)
-
-
-def test_the_async_client_tunes_over_rest(emulator: Emulator) -> None:
-    from google.auth.aio.credentials import AnonymousCredentials as AsyncCredentials
-    from google.cloud.aiplatform_v1 import JobServiceAsyncClient
-
-    async def tune() -> list[Trial]:
-        client = JobServiceAsyncClient(
-            transport="rest_asyncio",
-            credentials=AsyncCredentials(),
-            client_options={"api_endpoint": f"{emulator.url}/aiplatform"},
-        )
-        job = tuning_job(REPORT, "report('accuracy', .5)")
-        made = await client.create_hyperparameter_tuning_job(parent=PARENT, hyperparameter_tuning_job=job)
-        for _ in range(600):
-            seen = await client.get_hyperparameter_tuning_job(name=made.name)
-            if seen.state in FINAL:
-                break
-            await asyncio.sleep(0.05)
-        return list(seen.trials)
-
-    assert [measured(trial) for trial in asyncio.run(tune())] == [0.5, 0.5]
-
-
-@pytest.mark.slow
-def test_the_sdk_tunes(emulator: Emulator) -> None:
-    from google.cloud import aiplatform
-    from google.cloud.aiplatform import hyperparameter_tuning as hpt
-
-    aiplatform.init(
-        project=PROJECT,
-        location="us-central1",
-        staging_bucket=f"gs://{BUCKET}",
-        api_endpoint=f"{emulator.url}/aiplatform",
-        api_transport="rest",
-        credentials=AnonymousCredentials(),
-    )
-    program = "\n".join([ARGUMENTS, REPORT, "report('loss', float(given['lr']) * int(given['depth']))"])
-    pool = {
-        "machine_spec": {"machine_type": "n1-standard-4"},
-        "replica_count": 1,
-        "container_spec": {"image_uri": "trainer", "command": ["python3", "-c", program]},
-    }
-    run = aiplatform.CustomJob(display_name="trial", worker_pool_specs=[pool])
-    job = aiplatform.HyperparameterTuningJob(
-        display_name="sdk-tuning",
-        custom_job=run,
-        metric_spec={"loss": "minimize"},
-        parameter_spec={
-            "lr": hpt.DoubleParameterSpec(min=0.001, max=1, scale="log"),
-            "depth": hpt.IntegerParameterSpec(min=1, max=3, scale="linear"),
-            "optimizer": hpt.CategoricalParameterSpec(values=["sgd", "adam"]),
-        },
-        max_trial_count=4,
-        parallel_trial_count=2,
-        search_algorithm="random",
-        labels={"made-by": "sdk"},
-    )
-    job.run(restart_job_on_worker_restart=False, sync=True)
-    assert job.state == JobState.JOB_STATE_SUCCEEDED
-    assert len(job.trials) == 4
-    for trial in job.trials:
-        given = values(trial)
-        assert measured(trial) == pytest.approx(given["lr"] * given["depth"])
-        assert 0.001 <= given["lr"] <= 1
-        assert given["optimizer"] in ("sgd", "adam")
-    found = aiplatform.HyperparameterTuningJob.list(filter='labels.made-by="sdk"')
-    assert [other.resource_name for other in found] == [job.resource_name]
-    job.delete()
 
 
 GOOD: dict[str, Any] = {
