@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
+import sqlite3
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +22,7 @@ ASK_SECONDS = 30.0
 
 
 class Closed(Exception):
-    """The emulator is ending."""
+    """The emulator is ending, or did not come to the call in time: it was not made."""
 
 
 class Loop:
@@ -42,6 +45,8 @@ class Loop:
         answer: Future[T] = Future()
 
         def made() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
             try:
                 answer.set_result(call())
             except Exception as error:  # noqa: BLE001 - it is raised again where it was asked
@@ -53,6 +58,7 @@ class Loop:
         try:
             return answer.result(ASK_SECONDS)
         except TimeoutError as error:
+            answer.cancel()
             raise Closed from error
 
     def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
@@ -72,6 +78,19 @@ class Loop:
             self._workers.submit(done)
         except RuntimeError:
             hold.release()  # the emulator is ending: nothing new is begun
+
+    def insist(self, write: Callable[[], None]) -> None:
+        """In this thread, again and again while the state takes no more: nothing goes on without it."""
+        for wait in itertools.chain((0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
+            try:
+                write()
+            except sqlite3.OperationalError as error:
+                if self._closed:
+                    raise
+                sys.stderr.write(f"headway-emulator: jobs wait, for the state cannot be written: {error}\n")
+                time.sleep(wait)
+            else:
+                return
 
     def hold(self) -> Hold:
         """Virtual time waits until it is released."""
@@ -111,6 +130,9 @@ class Lane:
 
     def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         self._loop.beside(work, lambda result: self._made(lambda: then(result)))
+
+    def insist(self, write: Callable[[], None]) -> None:
+        self._loop.insist(write)
 
     def hold(self) -> Hold:
         return self._loop.hold()
