@@ -146,18 +146,21 @@ class DockerExecutor:
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators on this state left of jobs that are not in `keep`."""
-        mine = {"label": f"{LABEL}={self._owner}"}
+        self._remove_all([f"{LABEL}={self._owner}"], keep)
+
+    def release(self, job: str) -> None:
+        """Also what an emulator before this one made."""
+        self._networks.discard(job)
+        self._remove_all([f"{LABEL}={self._owner}", f"{LABEL}.job={job}"], ())
+
+    def _remove_all(self, labels: Sequence[str], keep: Collection[str]) -> None:
+        mine = {"label": list(labels)}
         for container in self._client.api.containers(all=True, filters=mine):
             if container["Labels"].get(f"{LABEL}.job") not in keep:
                 _remove(self._client, container["Id"])
         for network in self._client.api.networks(filters=mine):
             if network["Labels"].get(f"{LABEL}.job") not in keep:
                 self._remove_network(network["Name"])
-
-    def release(self, job: str) -> None:
-        """Also a network that an emulator before this one made."""
-        self._networks.discard(job)
-        self._remove_network(f"headway-job-{job}")
 
     def _remove_network(self, name: str) -> None:
         try:

@@ -119,7 +119,7 @@ class Executor(Protocol):
         """
 
     def release(self, job: str) -> None:
-        """A job is over, and all its replicas are discarded: free what they shared."""
+        """A job is over: free what its replicas shared, and remove what is left of any of them."""
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove what earlier emulators left of jobs that are not in `keep`."""
