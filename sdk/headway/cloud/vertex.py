@@ -9,6 +9,7 @@ from typing import Any
 
 from headway.cloud.session import TIMEOUT_S, Session, translated
 from headway.spec import layout
+from headway.spec.candidates import Candidate
 from headway.spec.plan import Plan
 
 ENDED = frozenset({"succeeded", "failed", "cancelled", "expired", "partially_succeeded"})
@@ -42,14 +43,13 @@ class Job:
         return self.name.split("/")[3]
 
 
-def render(plan: Plan) -> dict[str, Any]:
-    """The CustomJob of a plan, as the JSON of Google's API (camelCase). Pure: golden files test it."""
-    machine: dict[str, Any] = {"machineType": plan.machine.type}
-    if plan.machine.accelerator:
-        machine["acceleratorType"] = plan.machine.accelerator
-        machine["acceleratorCount"] = plan.machine.accelerator_count
+def render(plan: Plan, candidate: Candidate | None = None) -> dict[str, Any]:
+    """The CustomJob of a plan, as the JSON of Google's API (camelCase). Pure: golden files test it.
+
+    `candidate` is the attempt to be made, one of the plan's; its first where left out.
+    """
     pool = {
-        "machineSpec": machine,
+        "machineSpec": _machine(plan, candidate or plan.candidates[0]),
         "diskSpec": {"bootDiskSizeGb": plan.machine.disk_gb},
         "containerSpec": {
             "imageUri": plan.image.uri,
@@ -62,17 +62,42 @@ def render(plan: Plan) -> dict[str, Any]:
         pools.append({**pool, "replicaCount": str(plan.machine.nodes - 1)})
     job: dict[str, Any] = {
         "workerPoolSpecs": pools,
-        "scheduling": {
-            "timeout": f"{plan.timeout_s}s",
-            "strategy": "SPOT" if plan.machine.spot else "STANDARD",
-            # a node that restarts alone would wait for ever for the others to meet it again
-            "restartJobOnWorkerRestart": plan.machine.nodes > 1,
-        },
+        "scheduling": _scheduling(plan),
         "baseOutputDirectory": {"outputUriPrefix": plan.base_output_uri},
     }
     if plan.service_account:
         job["serviceAccount"] = plan.service_account
     return {"displayName": plan.run_id, "jobSpec": job, "labels": plan.labels}
+
+
+def _machine(plan: Plan, candidate: Candidate) -> dict[str, Any]:
+    machine: dict[str, Any] = {"machineType": candidate.type}
+    if candidate.accelerator:
+        machine["acceleratorType"] = candidate.accelerator
+        machine["acceleratorCount"] = candidate.accelerator_count
+    if candidate.tpu_topology:
+        machine["tpuTopology"] = candidate.tpu_topology
+    if plan.machine.reservation == "any":
+        machine["reservationAffinity"] = {"reservationAffinityType": "ANY_RESERVATION"}
+    elif plan.machine.reservation:
+        machine["reservationAffinity"] = {
+            "reservationAffinityType": "SPECIFIC_RESERVATION",
+            "key": "compute.googleapis.com/reservation-name",
+            "values": [plan.machine.reservation],
+        }
+    return machine
+
+
+def _scheduling(plan: Plan) -> dict[str, Any]:
+    scheduling: dict[str, Any] = {
+        "timeout": f"{plan.timeout_s}s",
+        "strategy": plan.machine.strategy,
+        # a node that restarts alone would wait for ever for the others to meet it again
+        "restartJobOnWorkerRestart": plan.machine.nodes > 1,
+    }
+    if plan.machine.flex_start_s is not None:
+        scheduling["maxWaitDuration"] = f"{plan.machine.flex_start_s}s"
+    return scheduling
 
 
 class CustomJobs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -27,8 +27,8 @@ def _walk(model: type[BaseModel], path: KeyPath) -> Iterable[tuple[KeyPath, Kind
     for name, field in model.model_fields.items():
         here = (*path, field.alias or name)
         yield here, _kind(field)
-        if _kind(field) == "section":
-            yield from _walk(_model(field), here)
+        if _kind(field) == "section" and (section := _model(field)):
+            yield from _walk(section, here)
 
 
 def _kind(field: FieldInfo) -> Kind:
@@ -37,12 +37,13 @@ def _kind(field: FieldInfo) -> Kind:
         return "open"
     if get_origin(annotation) is tuple:
         return "list"
-    return "section" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else "value"
+    return "value" if _model(field) is None else "section"
 
 
-def _model(field: FieldInfo) -> type[BaseModel]:
-    assert isinstance(field.annotation, type)
-    return field.annotation
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a section, of one that may be absent too."""
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if isinstance(kind, type)]
+    return next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
 
 
 def find(dotted: str) -> KeyPath | None:

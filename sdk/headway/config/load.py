@@ -16,6 +16,7 @@ from headway.config.interpolation import resolve
 from headway.config.problems import Problem, translate
 from headway.errors import ConfigError, InputError
 from headway.spec import machines
+from headway.spec.candidates import Unfit, check
 from headway.spec.job import JobSpec
 
 DEFAULT = "default"
@@ -70,6 +71,8 @@ def load(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] 
         unresolved = {problem.path for problem in problems}
         problems += [found for found in translate(error) if found.path not in unresolved]
     problems += _gpu_problems(values)
+    if spec is not None and not problems:
+        problems += _forbidden(spec)
     if spec is None or problems:
         raise _as_error(problems, file, sources)
     return Loaded(spec, file, sources)
@@ -127,17 +130,29 @@ def _without_blanks(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
 
 
 def _gpu_problems(values: dict[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the GPUs themselves, told together with what else is."""
     resources = values.get("resources")
     if not isinstance(resources, dict):
         return
     gpu, machine = resources.get("gpu"), resources.get("machine")
-    if not isinstance(gpu, str | None) or not isinstance(machine, str | None) or "${" in f"{gpu}{machine}":
+    gpus = gpu if isinstance(gpu, list) else machines.wishes(gpu) if isinstance(gpu, str | None) else []
+    if not isinstance(machine, str | None) or "${" in f"{gpu}{machine}":
         return
+    for wish in filter(lambda wish: isinstance(wish, str), gpus):
+        try:
+            machines.resolve(wish, machine)
+        except InputError as error:
+            at = "machine" if machine and error.message.startswith(machine) else "gpu"
+            yield Problem(("resources", at), error.message, error.hint)
+            return
+
+
+def _forbidden(spec: JobSpec) -> Iterator[Problem]:
+    """What Vertex AI would refuse of the whole."""
     try:
-        machines.resolve(gpu, machine)
-    except InputError as error:
-        at = "machine" if machine and error.message.startswith(machine) else "gpu"
-        yield Problem(("resources", at), error.message, error.hint)
+        check(spec.resources, spec.limits)
+    except Unfit as error:
+        yield Problem(tuple(error.key.split(".")), error.message, error.hint)
 
 
 def _as_error(problems: Sequence[Problem], file: Path, sources: Mapping[KeyPath, Origin]) -> ConfigError:

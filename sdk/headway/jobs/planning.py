@@ -20,6 +20,7 @@ from headway.data.pins import read_pins
 from headway.errors import NotFound
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
+from headway.spec.candidates import Unfit
 from headway.spec.place import UNSTARTED, Place
 from headway.spec.plan import CodePin, ImagePin, Plan, image_uri, make_plan
 
@@ -120,17 +121,13 @@ def prepare(
             hint="take it out of .gitignore or .headwayignore",
         )
     environment = describe(spec.environment, loaded.root)
-    plan = make_plan(
-        spec,
-        place,
-        code=CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size),
-        image=ImagePin(
-            digest=environment.digest,
-            base=spec.environment.base,
-            uri=image_uri(place, environment.digest),
-        ),
-        data=pins,
-    )
+    code = CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size)
+    uri = image_uri(place, environment.digest)
+    image = ImagePin(digest=environment.digest, base=spec.environment.base, uri=uri)
+    try:
+        plan = make_plan(spec, place, code=code, image=image, data=pins)
+    except Unfit as error:
+        raise loaded.error(error.key, error.message, hint=error.hint) from error
     return Prepared(loaded, place, bundle, environment, plan)
 
 

@@ -51,21 +51,51 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+RESERVATION = r"^(any|projects/[^/]+/zones/[a-z0-9-]+/reservations/[a-z0-9-]+)$"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _one_wish(value: object) -> object:
+    """`[h100:8, a100-80gb:8]` as one text, `h100:8,a100-80gb:8`; all else as it is."""
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return value
+
+
+Wish = Annotated[
+    str | None,
+    BeforeValidator(_one_wish),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
+    ),
+]
+
+
+class FlexStart(_Section):
+    """Wait for GPUs that are cheaper and not taken away."""
+
+    max_wait: Duration = timedelta(days=1)
+    """How long to wait for the machines; `0s` for as long as it takes."""
 
 
 class Resources(_Section):
     """The machines that the run gets."""
 
-    gpu: str | None = None
-    """GPU and how many of it a node, as people say it: `a100`, `a100:4`, `l4:1`; `none` for a CPU machine."""
+    gpu: Wish = None
+    """GPU and how many of it a node: `a100`, `a100:4`, `tpu-v5e:4`, `none`; several are an ordered wish."""
     machine: str | None = None
     """Machine type by hand, for example `n1-standard-8`; without it the smallest that carries the GPUs."""
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many machines of this kind train together."""
     spot: bool = False
     """Run on spot capacity: cheaper, and may be taken away."""
+    flex_start: FlexStart | None = None
+    """Wait for capacity (Dynamic Workload Scheduler): `{max_wait: 6h}`; `{}` waits a day."""
+    reservation: Annotated[str | None, Field(pattern=RESERVATION)] = None
+    """Reservation to run in: `projects/P/zones/Z/reservations/NAME`, or `any`."""
     regions: tuple[str, ...] = ()
     """Regions in order of preference; the profile's region where empty."""
     disk_gb: Annotated[int, Field(ge=100, le=64000)] = 100

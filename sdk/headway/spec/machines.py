@@ -10,6 +10,8 @@ from importlib.resources import files
 
 from headway.errors import InputError
 
+NO_GPU = ("none", "")
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -35,6 +37,9 @@ class Gpu:
     aliases: tuple[str, ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     regions: tuple[str, ...]
+    flex_start: bool = False
+    reservation: bool = False
+    """It is had from a shared reservation only."""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -79,10 +84,17 @@ def catalogue() -> Catalogue:
             aliases=tuple(row["aliases"]),
             shapes=tuple((shape["machine"], tuple(shape["counts"])) for shape in row["shapes"]),
             regions=tuple(row["regions"]),
+            flex_start=row.get("flex_start", False),
+            reservation=row.get("reservation", False),
         )
         for name, row in table["gpu"].items()
     }
     return Catalogue(table["date"], table["cpu_machine"], gpus)
+
+
+def wishes(gpu: str | None) -> list[str]:
+    """The GPUs of an ordered wish, `h100:8,a100-80gb:8`; one that is `none` where no GPU is asked for."""
+    return [wish.strip() for wish in gpu.split(",") if wish.strip()] or ["none"] if gpu else ["none"]
 
 
 def resolve(gpu: str | None, machine: str | None = None) -> Shape:
@@ -91,7 +103,7 @@ def resolve(gpu: str | None, machine: str | None = None) -> Shape:
     Raises InputError naming the nearest valid shapes where no machine has that GPU or that count.
     """
     facts = catalogue()
-    if gpu is None or gpu.strip().lower() in ("none", ""):
+    if gpu is None or gpu.strip().lower() in NO_GPU:
         return Shape(machine or facts.cpu_machine)
     name, _, number = gpu.partition(":")
     found = facts.find(name)

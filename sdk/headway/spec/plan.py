@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from headway.spec import layout
+from headway.spec.candidates import Candidate, Strategy, candidates, strategy
 from headway.spec.job import JobSpec
-from headway.spec.machines import resolve
 from headway.spec.place import Place
 
 
@@ -57,6 +57,12 @@ class MachinePin(_Value):
     nodes: int
     disk_gb: int
     spot: bool
+    flex_start_s: int | None = None
+    reservation: str | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        return strategy(self.spot, self.flex_start_s is not None)
 
 
 class TrackingPin(_Value):
@@ -70,6 +76,8 @@ class Plan(_Value):
     """All that a run is. Written once to plan.json; a run's identity is `claim`, its content's digest.
 
     `claim` covers code, image, data and config; not where the wheels came from, nor the place.
+    `candidates` are the attempts in order, GPUs outer, regions inner; `machine` and `regions` begin with the
+    first one's, and a plan of an older version has just these.
     """
 
     version: Literal[1] = 1
@@ -86,6 +94,7 @@ class Plan(_Value):
     data_remote: str
     machine: MachinePin
     regions: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
     timeout_s: int
     tracking: TrackingPin
     project: str
@@ -93,6 +102,20 @@ class Plan(_Value):
     service_account: str | None
     endpoints: dict[str, str] = {}
     config: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_candidates(cls, values: Any) -> Any:
+        """Read a plan of before there were candidates."""
+        if (
+            not isinstance(values, dict)
+            or "candidates" in values
+            or not isinstance(values.get("machine"), dict)
+        ):
+            return values
+        machine = {key: values["machine"].get(key) for key in ("type", "accelerator", "accelerator_count")}
+        attempts = [{"region": region, "gpu": None, **machine} for region in values.get("regions", ())]
+        return {**values, "candidates": attempts}
 
     @property
     def layout(self) -> layout.BucketLayout:
@@ -132,9 +155,10 @@ def make_plan(
 ) -> Plan:
     """Compute everything about a run. `again` tells equal runs apart: the second one asked for is 2.
 
-    Raises InputError where no machine has the GPUs asked for.
+    Raises Unfit where no machine has the GPUs asked for, or Vertex AI would refuse them so.
     """
-    shape = resolve(spec.resources.gpu, spec.resources.machine)
+    attempts = candidates(spec.resources, place.region)
+    first, flex_start = attempts[0], spec.resources.flex_start
     config = spec.model_dump(mode="json", by_alias=True)
     claim = _claim(config, code, image, data)
     run_id = f"{spec.name}-{claim[:8]}" + (f"-{again}" if again > 1 else "")
@@ -151,14 +175,17 @@ def make_plan(
         data=tuple(data),
         data_remote=place.dvc_remote,
         machine=MachinePin(
-            type=shape.machine,
-            accelerator=shape.accelerator,
-            accelerator_count=shape.count,
+            type=first.type,
+            accelerator=first.accelerator,
+            accelerator_count=first.accelerator_count,
             nodes=spec.resources.nodes,
             disk_gb=spec.resources.disk_gb,
             spot=spec.resources.spot,
+            flex_start_s=int(flex_start.max_wait.total_seconds()) if flex_start else None,
+            reservation=spec.resources.reservation,
         ),
-        regions=spec.resources.regions or (place.region,),
+        regions=tuple(dict.fromkeys(attempt.region for attempt in attempts)),
+        candidates=attempts,
         timeout_s=int(spec.limits.timeout.total_seconds()),
         tracking=TrackingPin(
             uri=place.tracking_uri,
@@ -174,10 +201,18 @@ def make_plan(
     )
 
 
+_UNUSED = tuple((key, None) for key in ("flex_start", "reservation", "budget"))
+"""Keys that came later: a config without them is the same run as before."""
+
+
 def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]) -> str:
     environment = {key: value for key, value in config["environment"].items() if key != "wheelhouse"}
+    used = {
+        section: {key: value for key, value in config[section].items() if (key, value) not in _UNUSED}
+        for section in ("resources", "limits")
+    }
     content = {
-        "config": {**config, "environment": environment},
+        "config": {**config, **used, "environment": environment},
         "code": code.digest,
         "image": image.digest,
         "data": {pin.path: pin.md5 for pin in data},

@@ -1,0 +1,169 @@
+"""The attempts to place a run, in order, and what Vertex AI forbids: known before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from headway.errors import InputError
+from headway.spec.job import Limits, Resources, format_duration
+from headway.spec.machines import NO_GPU, Gpu, Shape, catalogue, resolve, wishes
+
+Strategy = Literal["STANDARD", "SPOT", "FLEX_START"]
+"""Names of Vertex AI's Scheduling.Strategy; ON_DEMAND and LOW_COST are deprecated there."""
+
+FLEX_START_LONGEST = timedelta(days=7)
+"""Longest timeout of a flex-start job (Google's page "schedule-jobs-dws")."""
+
+
+class Unfit(InputError):
+    """A wish that Vertex AI would refuse; `key` is the dotted key of config.yaml that is at fault."""
+
+    def __init__(self, key: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
+
+
+class Candidate(BaseModel):
+    """One attempt to place the run: this machine in this region. `gpu` is the wish that it comes from.
+
+    `usd_hour` is an estimate for all nodes by the strategy asked for; None where no price is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: str
+    gpu: str | None
+    type: str
+    accelerator: str | None = None
+    accelerator_count: int = 0
+    tpu_topology: str | None = None
+    usd_hour: float | None = None
+
+    def __str__(self) -> str:
+        carried = f" with {self.accelerator_count} x {self.accelerator}" if self.accelerator else ""
+        return f"{self.type}{carried} in {self.region}"
+
+
+def strategy(spot: bool, flex_start: bool) -> Strategy:
+    """The scheduling strategy of a job that asks so; STANDARD is on demand, reservations too."""
+    if flex_start:
+        return "FLEX_START"
+    return "SPOT" if spot else "STANDARD"
+
+
+def candidates(resources: Resources, region: str) -> tuple[Candidate, ...]:
+    """GPUs outer, regions inner; only regions that train on the GPU, of those listed (or `region` alone).
+
+    Raises Unfit where a GPU has no machine, or none of these regions has any of the GPUs.
+    """
+    regions = resources.regions or (region,)
+    found = tuple(_candidates(resources, regions))
+    if not found:
+        raise _nowhere(resources, regions)
+    return found
+
+
+def _candidates(resources: Resources, regions: Sequence[str]) -> Iterator[Candidate]:
+    for wish in wishes(resources.gpu):
+        gpu, shape = _resolved(wish, resources.machine)
+        for region in _offering(gpu, regions):
+            yield Candidate(
+                region=region,
+                gpu=f"{gpu.name}:{shape.count}" if gpu else None,
+                type=shape.machine,
+                accelerator=shape.accelerator,
+                accelerator_count=shape.count,
+            )
+
+
+def _resolved(wish: str, machine: str | None) -> tuple[Gpu | None, Shape]:
+    try:
+        shape = resolve(wish, machine)
+    except InputError as error:
+        at = "machine" if machine and error.message.startswith(machine) else "gpu"
+        raise Unfit(f"resources.{at}", error.message, hint=error.hint) from error
+    return _gpu(wish), shape
+
+
+def _gpu(wish: str) -> Gpu | None:
+    name = wish.partition(":")[0]
+    return None if name.lower() in NO_GPU else catalogue().find(name)
+
+
+def _offering(gpu: Gpu | None, regions: Sequence[str]) -> list[str]:
+    """Of these regions the ones that train on it; all where the catalogue names none."""
+    return [region for region in regions if gpu is None or not gpu.regions or region in gpu.regions]
+
+
+def _nowhere(resources: Resources, regions: Sequence[str]) -> Unfit:
+    names = list(dict.fromkeys(gpu.name for wish in wishes(resources.gpu) if (gpu := _gpu(wish))))
+    offered = "; ".join(f"{name} is in {', '.join(catalogue().find(name).regions)}" for name in names)
+    at = "regions" if resources.regions else "gpu"
+    where = " or ".join(regions)
+    return Unfit(
+        f"resources.{at}", f"Vertex AI does not train on {' or '.join(names)} in {where}", hint=offered
+    )
+
+
+def check(resources: Resources, limits: Limits) -> None:
+    """Raises Unfit for the first combination that Vertex AI forbids, whatever the place."""
+    if resources.regions:
+        candidates(resources, "")
+    gpus = [_resolved(wish, resources.machine)[0] for wish in wishes(resources.gpu)]
+    if resources.flex_start is not None:
+        _check_flex_start(resources, limits, gpus)
+    if resources.spot and resources.reservation:
+        raise Unfit(
+            "resources.reservation",
+            "a reservation is not used by spot machines",
+            hint="leave out one of resources.spot and resources.reservation",
+        )
+    for gpu in gpus:
+        if gpu and gpu.reservation and not resources.reservation:
+            raise Unfit(
+                "resources.gpu",
+                f"{gpu.name} is to be had from a shared reservation only",
+                hint="name it: resources.reservation: projects/P/zones/Z/reservations/NAME",
+            )
+    _check_reservation(resources)
+
+
+def _check_flex_start(resources: Resources, limits: Limits, gpus: Sequence[Gpu | None]) -> None:
+    for other in ("spot", "reservation"):
+        if getattr(resources, other):
+            raise Unfit(
+                "resources.flex_start",
+                f"flex_start does not go with {other}",
+                hint=f"leave out one of resources.flex_start and resources.{other}",
+            )
+    for gpu in gpus:
+        if gpu is None or not gpu.flex_start:
+            known = ", ".join(each.name for each in catalogue().gpus.values() if each.flex_start)
+            name = gpu.name if gpu else "a machine without a GPU"
+            raise Unfit(
+                "resources.flex_start", f"flex_start is not offered for {name}", hint=f"it is for {known}"
+            )
+    if limits.timeout > FLEX_START_LONGEST:
+        raise Unfit(
+            "limits.timeout",
+            f"a flex_start job may run 7 days at most, not {format_duration(limits.timeout)}",
+            hint="write 7d or less",
+        )
+
+
+def _check_reservation(resources: Resources) -> None:
+    """A reservation's zone lies in one region: attempts elsewhere could not use it."""
+    if not resources.reservation or resources.reservation == "any":
+        return
+    zone = resources.reservation.split("/")[3]
+    region = zone.rpartition("-")[0]
+    if resources.regions and any(other != region for other in resources.regions):
+        raise Unfit(
+            "resources.reservation",
+            f"the reservation is in {zone}, and the run may go to {', '.join(resources.regions)}",
+            hint=f"write resources.regions: [{region}]",
+        )
