@@ -10,6 +10,7 @@ import base64
 import binascii
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ PACKAGES: Mapping[str, str] = {
 """The protobuf package, without its version, in which a service's message types have their names."""
 DURATION = re.compile(r"-?\d{1,12}(\.\d{1,9})?s")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+INTEGER = re.compile(r"-?[0-9]{1,20}")
 INTEGERS = {"int32", "uint32", "int64", "uint64"}
 
 
@@ -178,8 +181,8 @@ class _Reader:
             case "boolean":
                 return value if isinstance(value, bool) else self._wrong(at, "TYPE_BOOL", value)
             case "number":
-                good = isinstance(value, int | float) and not isinstance(value, bool)
-                return value if good else self._wrong(at, "TYPE_DOUBLE", value)
+                number = _number(value)
+                return self._wrong(at, "TYPE_DOUBLE", value) if number is None else number
             case "integer":
                 return self._integer(value, at, form)
         if form in INTEGERS:
@@ -188,13 +191,8 @@ class _Reader:
         return self._text(value, at, form)
 
     def _integer(self, value: Any, at: str, form: str) -> Any:
-        bits, low = (32, 0) if form.endswith("32") else (64, 0)
-        number = _whole(value)
-        if not form.startswith("u"):
-            bits, low = bits - 1, -(1 << (bits - 1))
-        if number is None or not low <= number < 1 << bits:
-            return self._wrong(at, f"TYPE_{form.upper() or 'INT32'}", value)
-        return number
+        number = integer(value, form)
+        return self._wrong(at, f"TYPE_{form.upper() or 'INT32'}", value) if number is None else number
 
     def _text(self, value: Any, at: str, form: str) -> Any:
         if not isinstance(value, str):
@@ -203,8 +201,9 @@ class _Reader:
             kind, reason = unfit
             field = camel(at.rsplit(".", 1)[-1])
             return self._say(at, f"type.googleapis.com/google.protobuf.{kind}", f"Field '{field}', {reason}")
-        if form == "byte" and not _base64(value):
-            return self._wrong(at, "TYPE_BYTES", value)
+        if form == "byte":
+            data = _base64(value)
+            return self._wrong(at, "TYPE_BYTES", value) if data is None else data
         return value
 
     def _unknown(self, name: str, place: str, reason: str) -> None:
@@ -247,20 +246,33 @@ def _output_only(kind: Mapping[str, Any]) -> bool:
     return bool(kind.get("readOnly"))
 
 
-def _whole(value: Any) -> int | None:
-    """The integer that proto JSON allows to be written as 4, 4.0 or "4"."""
-    if isinstance(value, bool):
+def integer(value: Any, form: str) -> int | None:
+    """Of the format (int32 where that is ""); proto JSON allows 4, 4.0, 4e0 and "4". None for all else."""
+    number = _number(value)
+    if number is None or number != int(number):
         return None
-    try:
-        number = float(value) if isinstance(value, float) else int(value)
-        return int(number) if number == int(number) else None
-    except (TypeError, ValueError, OverflowError):
-        return None
+    bits, low = (64, 0) if form.endswith("64") else (32, 0)
+    if not form.startswith("u"):
+        bits, low = bits - 1, -(1 << (bits - 1))
+    return int(number) if low <= number < 1 << bits else None
 
 
-def _base64(text: str) -> bool:
+def _number(value: Any) -> int | float | None:
+    """A finite number, or the text of one; an integer stays one, whose last digits a double would lose."""
+    if isinstance(value, str):
+        if not NUMBER.fullmatch(value):
+            return None
+        value = int(value) if INTEGER.fullmatch(value) else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _base64(text: str) -> str | None:
+    """Standard and padded, from either alphabet with padding or without; None for what is neither."""
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return False
-    return True
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        return None
+    return base64.b64encode(data).decode()

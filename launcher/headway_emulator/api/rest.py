@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from headway_emulator.api import faulting, front, methods, passage, replies
-from headway_emulator.errors import ApiError
+from headway_emulator.api import faulting, front, methods, passage, payload, replies
+from headway_emulator.errors import ApiError, invalid
+from headway_emulator.schema import integer
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,11 @@ class Call:
         return self.path.get("version", "v1")
 
     def page_size(self, default: int, most: int) -> int:
-        given = self.query.get("pageSize", "") or str(default)
-        if not given.isdecimal():
-            raise ApiError(
-                "INVALID_ARGUMENT", f"Invalid value at 'page_size' (TYPE_INT32), {json.dumps(given)}"
-            )
-        return min(int(given) or default, most)
+        given = self.query.get("pageSize", "") or "0"
+        size = integer(given, "int32")
+        if size is None or size < 0:
+            raise invalid(f"Invalid value at 'page_size' (TYPE_INT32), {json.dumps(given)}")
+        return min(size or default, most)
 
 
 Answer = Callable[[Call], Any]
@@ -91,7 +91,7 @@ class _Endpoint:
             call = Call(
                 path=request.path_params,
                 query=dict(request.query_params),
-                body=await front.body(request),
+                body=await payload.body(request),
                 url=request.url.path,
                 headers=dict(request.headers),
                 every={name: request.query_params.getlist(name) for name in request.query_params},

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway_emulator.errors import ApiError
-from headway_emulator.schema import camel, parse, snake
+from headway_emulator.schema import camel, integer, parse, snake
 
 
 def job(body: Any) -> dict[str, Any]:
@@ -87,17 +87,38 @@ def test_a_message_where_a_list_of_them_is_due_is_a_list_of_one() -> None:
     assert parsed == {"jobSpec": {"workerPoolSpecs": [{"replicaCount": "1"}]}}
 
 
-@pytest.mark.parametrize("value", [1, "1", 1.0])
-def test_integers_may_be_written_in_three_ways(value: Any) -> None:
+@pytest.mark.parametrize("value", [1, "1", 1.0, "1e0", "1.0"])
+def test_integers_may_be_written_in_many_ways(value: Any) -> None:
     disk = {"diskSpec": {"bootDiskSizeGb": value}, "replicaCount": value}
     parsed = job({"jobSpec": {"workerPoolSpecs": [disk]}})["jobSpec"]["workerPoolSpecs"][0]
     assert parsed == {"diskSpec": {"bootDiskSizeGb": 1}, "replicaCount": "1"}
 
 
-@pytest.mark.parametrize("value", [1.5, "a", True, 1 << 31, -(1 << 31) - 1, float("inf")])
+@pytest.mark.parametrize(
+    "value", [1.5, "a", "1_0", " 1", "", True, 1 << 31, -(1 << 31) - 1, float("inf"), "9" * 5000]
+)
 def test_what_is_no_32_bit_integer_is_refused(value: Any) -> None:
     body = {"jobSpec": {"workerPoolSpecs": [{"diskSpec": {"bootDiskSizeGb": value}}]}}
     assert "(TYPE_INT32)" in refused(body)[0]
+
+
+def test_a_long_integer_keeps_its_last_digits() -> None:
+    assert integer(str((1 << 63) - 1), "int64") == (1 << 63) - 1
+    assert integer(str((1 << 64) - 1), "uint64") == (1 << 64) - 1
+    assert integer(str(1 << 63), "int64") is None
+
+
+def test_a_number_may_be_text_but_is_finite() -> None:
+    def least(value: Any) -> Any:
+        body = {"doubleValueSpec": {"minValue": value}}
+        read = parse("aiplatform", "v1", "StudySpecParameterSpec", body, "")
+        return read["doubleValueSpec"]["minValue"]
+
+    assert (least("1.5e3"), least(2)) == (1500, 2)
+    unfit: list[Any] = ["NaN", "1e999", "", [], True]
+    for value in unfit:
+        with pytest.raises(ApiError):
+            least(value)
 
 
 def test_null_is_the_same_as_absent() -> None:
@@ -122,9 +143,19 @@ def test_the_beta_version_has_its_own_schema() -> None:
     assert parsed["jobSpec"]["scheduling"]["strategy"] == "SPOT"
 
 
-def test_bytes_must_be_base64() -> None:
+@pytest.mark.parametrize(
+    ("given", "read"), [("//79+w==", "//79+w=="), ("__79-w==", "//79+w=="), ("YQ", "YQ=="), ("", "")]
+)
+def test_bytes_come_in_either_alphabet_and_are_kept_in_one(given: str, read: str) -> None:
+    """gcloud writes the alphabet for URLs."""
+    body = {"payload": {"data": given}}
+    assert parse("secretmanager", "v1", "AddSecretVersionRequest", body, "") == {"payload": {"data": read}}
+
+
+@pytest.mark.parametrize("given", ["?", "YQ=a", "a", "\u00e9"])
+def test_bytes_must_be_base64(given: str) -> None:
     with pytest.raises(ApiError, match="TYPE_BYTES"):
-        parse("secretmanager", "v1", "AddSecretVersionRequest", {"payload": {"data": "?"}}, "")
+        parse("secretmanager", "v1", "AddSecretVersionRequest", {"payload": {"data": given}}, "")
 
 
 @given(st.from_regex(r"[a-z]+(_[a-z]+)*", fullmatch=True))

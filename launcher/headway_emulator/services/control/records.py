@@ -7,6 +7,7 @@ from typing import Any
 from headway_emulator.api.rest import Call, Rule
 from headway_emulator.engine.clock import parse_timestamp
 from headway_emulator.errors import invalid
+from headway_emulator.schema import integer
 from headway_emulator.world import World
 
 PAGE_SIZE = 100
@@ -30,16 +31,17 @@ class Records:
 
     def requests(self, call: Call) -> Any:
         """Newest first; `method` is a pattern such as aiplatform.*, `since` a time, pages as Google's."""
-        since, token = call.query.get("since", ""), call.query.get("pageToken", "") or "0"
+        since = call.query.get("since", "")
+        before = integer(call.query.get("pageToken", "") or "0", "int64")
         if since:
             try:
                 parse_timestamp(since)
             except ValueError as error:
                 raise invalid(f"since: {since!r} is no RFC 3339 time.") from error
-        if not token.isascii() or not token.isdecimal():
+        if before is None:
             raise invalid("The provided page token is invalid.")
         size = call.page_size(PAGE_SIZE, most=1000)
-        found = self._recorder.requests(call.query.get("method", "") or "*", since, int(token), size + 1)
+        found = self._recorder.requests(call.query.get("method", "") or "*", since, before, size + 1)
         page: dict[str, Any] = {"requests": [request for _, request in found[:size]]}
         if len(found) > size:
             page["nextPageToken"] = str(found[size - 1][0])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from headway_emulator.api import payload
+from headway_emulator.errors import ApiError
 from headway_emulator.services.storage.conditions import conditions
 from headway_emulator.services.storage.marks import Marks
 from headway_emulator.services.storage.paths import PRECONDITIONS, SOURCE_PRECONDITIONS, Target
@@ -66,14 +67,21 @@ class Exchange:
         async for _ in self.body:
             pass
 
-    async def whole(self) -> bytes:
-        return b"".join([chunk async for chunk in self.body])
+    async def whole(self, most: int = payload.MAX_BODY) -> bytes:
+        """The body in memory; Refused beyond `most` bytes."""
+        pieces, size = [], 0
+        async for chunk in self.body:
+            size += len(chunk)
+            if size > most:
+                raise refuse(413, f"Request payload size exceeds the limit: {most} bytes.", "uploadTooLarge")
+            pieces.append(chunk)
+        return b"".join(pieces)
 
     def document(self, raw: bytes) -> dict[str, Any]:
         """A JSON body; Refused where it is none."""
         try:
-            found = json.loads(raw or b"{}")
-        except ValueError as error:
+            found = payload.parsed(raw or b"{}")
+        except ApiError as error:
             raise refuse(400, "Parse Error", "parseError") from error
         if not isinstance(found, dict):
             raise refuse(400, "Parse Error", "parseError")

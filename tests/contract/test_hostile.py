@@ -1,0 +1,60 @@
+"""Requests that no client of Google's sends: from web pages, with paths that lead out, with huge bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.contract.servers import PARENT, PROJECT, Emulator
+
+JOBS = f"/aiplatform/v1/{PARENT}/customJobs"
+
+
+def test_a_web_page_gets_nothing(emulator: Emulator) -> None:
+    """A page of any site can have a browser post text to a port of this machine, without asking first."""
+    page = {"origin": "https://evil.example", "content-type": "text/plain"}
+    for path in (JOBS, "/emulator/reset"):
+        answer = requests.post(f"{emulator.url}{path}", data="{}", headers=page, timeout=10)
+        assert answer.status_code == 403, answer.text
+        assert answer.json()["error"]["status"] == "PERMISSION_DENIED"
+    rebound = {"host": f"evil.example:{emulator.port}"}
+    assert requests.get(f"{emulator.url}{JOBS}", headers=rebound, timeout=10).status_code == 403
+
+
+def test_a_body_larger_than_the_limit_is_not_read_to_its_end(emulator: Emulator) -> None:
+    """In pieces, without a length: what comes is counted, and the connection goes on."""
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * (1 << 20)
+
+    with requests.Session() as session:
+        answer = session.post(f"{emulator.url}{JOBS}", data=pieces(), timeout=30)
+        assert (answer.status_code, "10485760 bytes" in answer.text) == (400, True)
+        assert session.get(f"{emulator.url}{JOBS}", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', "9" * 5000, "1e999", "[" * 5000])
+def test_what_cannot_be_sent_back_is_never_kept(emulator: Emulator, text: str) -> None:
+    """Kept, it would break every list that it is in."""
+    body = f'{{"displayName": {text}, "jobSpec": {{"workerPoolSpecs": [{{}}]}}}}'
+    assert requests.post(f"{emulator.url}{JOBS}", data=body, timeout=10).status_code == 400
+    entry = f'{{"entries": [{{"logName": "projects/{PROJECT}/logs/x", "jsonPayload": {{"a": {text}}}}}]}}'
+    assert (
+        requests.post(f"{emulator.url}/logging/v2/entries:write", data=entry, timeout=10).status_code == 400
+    )
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "4294967296", "-1"])
+def test_a_page_size_is_a_small_number(emulator: Emulator, size: str) -> None:
+    for path in (JOBS, "/emulator/requests"):
+        answer = requests.get(f"{emulator.url}{path}?pageSize={size}", timeout=10)
+        assert (answer.status_code, "page_size" in answer.text) == (400, True), answer.text
+
+
+@pytest.mark.parametrize("token", ["9" * 30, "9" * 5000, "x"])
+def test_a_page_token_of_the_record_is_its_own(emulator: Emulator, token: str) -> None:
+    answer = requests.get(f"{emulator.url}/emulator/requests?pageToken={token}", timeout=10)
+    assert (answer.status_code, "page token" in answer.text) == (400, True), answer.text
