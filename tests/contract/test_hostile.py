@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from tests.contract.servers import PARENT, PROJECT, Emulator
+from tests.contract.servers import BUCKET, PARENT, PROJECT, Emulator, StorageServer
 
 JOBS = f"/aiplatform/v1/{PARENT}/customJobs"
 
@@ -58,3 +60,36 @@ def test_a_page_size_is_a_small_number(emulator: Emulator, size: str) -> None:
 def test_a_page_token_of_the_record_is_its_own(emulator: Emulator, token: str) -> None:
     answer = requests.get(f"{emulator.url}/emulator/requests?pageToken={token}", timeout=10)
     assert (answer.status_code, "page token" in answer.text) == (400, True), answer.text
+
+
+UP_AND_OUT = "..%2F..%2Fstate.sqlite3"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status"),
+    [
+        ("POST", "/upload/storage/v1/b/%2e%2e/o?uploadType=media&name=planted", 400),
+        ("POST", "/upload/storage/v1/b/%2e%2e/o?uploadType=resumable&name=planted", 400),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/../%2e%2e/o?uploadType=media&name=planted", 400),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=../planted", 400),
+        ("PUT", "/..%2f..%2f/planted", 400),
+        ("POST", f"/storage/v1/b/{BUCKET}/o/a/rewriteTo/b/%2e%2e/o/planted", 400),
+        ("POST", f"/storage/v1/b/{BUCKET}/o/{UP_AND_OUT}/rewriteTo/b/{BUCKET}/o/planted", 404),
+        ("GET", f"/storage/v1/b/{BUCKET}/o/{UP_AND_OUT}?alt=media", 404),
+        ("DELETE", f"/storage/v1/b/{BUCKET}/o/{UP_AND_OUT}", 404),
+        ("GET", f"/{BUCKET}/{UP_AND_OUT}", 404),
+        ("GET", "/storage/v1/b/%2e%2e/o", 400),
+        ("POST", "/storage/v1/b/%2e%2e/iam/testPermissions", 400),
+    ],
+)
+def test_no_storage_path_leads_out_of_its_bucket(
+    emulator: Emulator, storage_server: StorageServer, verb: str, path: str, status: int
+) -> None:
+    """The storage server takes the name of a bucket for that of a folder."""
+    address = urlsplit(emulator.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection.request(verb, path, b"{}", {"content-type": "application/json"})
+    answer = connection.getresponse()
+    assert answer.status == status, answer.read()
+    connection.close()
+    assert not list(storage_server.folder.parent.rglob("*planted*"))

@@ -11,6 +11,8 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+"""Source: Google's page "Bucket naming requirements"; a name is a folder of the storage server."""
 NAME_BYTES = 1024
 PART_BYTES = 255
 """The longest name of a file in the folder where fake-gcs-server keeps objects."""
@@ -20,6 +22,11 @@ KEPT_BACK = 1024
 
 class Mismatch(Exception):
     """The bytes are not those that were declared; the message is Google's."""
+
+
+def bucket_refusal(name: str) -> str | None:
+    """Why no bucket can have that name, None where one can."""
+    return None if BUCKET.fullmatch(name) else f"Invalid bucket name: '{name[:60]}'"
 
 
 def name_refusal(name: str) -> str | None:

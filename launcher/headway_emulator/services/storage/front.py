@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -46,6 +46,7 @@ FIDELITY = (
 REMEMBERED = 1000
 """Resumable uploads of which the end's answer, and the checksum so far, are kept."""
 ABOUT_BUCKETS = ("buckets", "bucket", "layout", "policy", "permissions")
+READ = ("object", "media", "rewrite")
 CHANGES = ("object", "upload", "compose", "rewrite")
 
 T = TypeVar("T")
@@ -99,6 +100,7 @@ class StorageFront:
         if kind == "unsupported":
             what = f"{method} {exchange.request.url.path} of Cloud Storage"
             raise Refused(error_response(unimplemented(what)))
+        self._check_place(exchange.target)
         if kind in ABOUT_BUCKETS:
             return await self._buckets.answer(exchange)
         if kind == "objects":
@@ -186,6 +188,16 @@ class StorageFront:
     async def _new(self, bucket: str, name: str) -> None:
         if self._marks:
             await run_in_threadpool(self._marks.forget, bucket, name)
+
+    def _check_place(self, wanted: Target) -> None:
+        """Nothing that is read or changed lies outside of its bucket's folder."""
+        if any(unquote(part) in (".", "..") for part in wanted.path.split("/")):
+            raise refuse(400, f"Invalid path: '{wanted.path[:100]}'", "invalid")
+        for bucket, name in filter(None, [(wanted.bucket, wanted.name), wanted.source]):
+            if bucket and (wrong := storage_checks.bucket_refusal(bucket)) is not None:
+                raise refuse(400, wrong, "invalid")
+            if wanted.kind in READ and ".." in name.split("/"):
+                raise refuse(404, f"No such object: {bucket}/{name}", "notFound")
 
     def _check_name(self, name: str) -> None:
         if (wrong := storage_checks.name_refusal(name)) is not None:
