@@ -11,6 +11,7 @@ import random
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -116,6 +117,10 @@ class Faults:
                     self._fire(fault, facts)
                     return fault
         return None
+
+    def together(self) -> AbstractContextManager[None]:
+        """What a fault that is taken inside leads to is written with it, or neither is."""
+        return self._store.transaction()
 
     def _turn(self, fault: Document) -> bool:
         fault["chances"] += 1

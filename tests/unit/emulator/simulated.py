@@ -78,6 +78,8 @@ class Machines:
 
     all: list[Machine] = field(default_factory=list)
     missing_images: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    """Tasks that do not start."""
     stubborn: bool = False
     gate: threading.Event | None = None
     """Starts wait for it, and then fail."""
@@ -102,6 +104,8 @@ class Machines:
         if self.gate is not None:
             assert self.gate.wait(10)
             raise ExecutorError("INTERNAL", "It does not start.")
+        if replica.task in self.broken:
+            raise ExecutorError("INVALID_ARGUMENT", "It does not start.")
         machine = Machine(replica, events, self.stubborn)
         self.all.append(machine)
         events.lines(replica.task, [Line("2026-11-22T00:00:00.000000000Z", "stdout", "hello")])

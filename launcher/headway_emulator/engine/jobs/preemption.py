@@ -29,12 +29,18 @@ class Preemptions:
         """Take the faults that are meant for these replicas; asked at each start and for each new fault."""
         if self._record.phase != "up" or not self._faults.armed(PREEMPT):
             return
-        for task in sorted(self._crew.alive - set(self._planned)):
-            if (fault := self._faults.take(PREEMPT, task=task, **self._record.facts())) is not None:
-                wait = float(fault.get("after", 0))
-                if within := float(fault.get("within", 0)):
-                    wait += random.Random(fault.get("seed", 0)).uniform(0, within)
-                self._plan(task, notice_at=self._record.after(wait))
+        with self._faults.together():
+            for task in sorted(self._crew.alive - set(self._planned)):
+                if (fault := self._faults.take(PREEMPT, task=task, **self._record.facts())) is not None:
+                    wait = float(fault.get("after", 0))
+                    if within := float(fault.get("within", 0)):
+                        wait += random.Random(fault.get("seed", 0)).uniform(0, within)
+                    self._plan(task, notice_at=self._record.after(wait))
+        self.arm()
+
+    def resume(self) -> None:
+        """After a restart of the emulator: who was given notice gets it again, for it may not have come."""
+        self._crew.terminate(*[task for task, when in self._planned.items() if "taken_at" in when])
         self.arm()
 
     def arm(self) -> None:

@@ -105,21 +105,19 @@ class Training:
         """Get the machines, which can fail where a fault says that there are none."""
         if self._stopping:
             return
-        if "noMachinesAt" in self.document:
-            self._await_shortage()
-        elif (shortage := self._fault(STOCKOUT)) is None:
+        with self._parts.faults.together():
+            shortage = None if "noMachinesAt" in self.document else self._fault(STOCKOUT)
+            if shortage is not None and self._record.scheduling.get("strategy") != "FLEX_START":
+                self._record.save(noMachinesAt=self._record.after(float(shortage.get("after", 0))))
+        if moment := self.document.get("noMachinesAt"):
+            self._record.alarm("stockout", self._record.until(moment), self._no_machines)
+        elif shortage is None:
             self._launch()
-        elif self._record.scheduling.get("strategy") != "FLEX_START":
-            self._record.save(noMachinesAt=self._record.after(float(shortage.get("after", 0))))
-            self._await_shortage()
         elif (left := self._flex_wait_left()) <= 0:
             text = "The job waited for its maxWaitDuration, and no machines became available."
             self.stop(Outcome("JOB_STATE_EXPIRED", "DEADLINE_EXCEEDED", text))
         else:
             self._record.alarm("capacity", min(RETRY_CAPACITY, left), self.provision)
-
-    def _await_shortage(self) -> None:
-        self._record.alarm("stockout", self._record.until(self.document["noMachinesAt"]), self._no_machines)
 
     def _no_machines(self) -> None:
         region = self.document["region"]
@@ -213,9 +211,10 @@ class Training:
     def _up(self) -> None:
         """All replicas are there; a fault may make the state say so later than the code starts."""
         faults = self._parts.faults
-        late = faults.take(LATE, **self._record.facts()) if faults.armed(LATE) else None
-        wait = 0.0 if late is None else float(late.get("after", 1))
-        self._record.save(phase="up", runsAt=self._record.after(wait))
+        with faults.together():
+            late = faults.take(LATE, **self._record.facts()) if faults.armed(LATE) else None
+            wait = 0.0 if late is None else float(late.get("after", 1))
+            self._record.save(phase="up", runsAt=self._record.after(wait))
         self._soon_running()
 
     def _soon_running(self) -> None:
@@ -428,7 +427,7 @@ class Training:
                         self._lost_with_the_emulator(task)
                         return
                 self._start([task for task in restarting if task not in present])
-                self._preemptions.arm()
+                self._preemptions.resume()
                 self._soon_running()
 
     def _launch_or_up(self) -> None:
