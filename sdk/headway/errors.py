@@ -8,7 +8,8 @@ HeadwayError                70  a bug, unless a subclass says otherwise
 │   └── CredentialFound         ... a file that looks like a credential would have been packed
 ├── MachineError             3  this machine lacks something: engine, port, disk, package
 ├── RemoteError              4  Google or another server refused, or did not answer
-│   ├── Refused                 ... it said no, and did nothing: permission, quota, a bad request
+│   ├── Refused                 ... it said no, and did nothing: permission, a bad request
+│   │   └── Exhausted               ... for now, and here: quota, or no machines left
 │   └── NotFound                ... it has no such thing
 ├── BuildFailed              5  the environment image could not be built
 ├── DeadlinePassed           6  a wait came to its end
@@ -110,6 +111,10 @@ class RemoteError(HeadwayError):
 
 class Refused(RemoteError):
     """The server said no (4xx: permission, quota, a bad request); the request changed nothing."""
+
+
+class Exhausted(Refused):
+    """Quota or machines are used up (429): another region, GPU or hour may have them."""
 
 
 class NotFound(RemoteError):

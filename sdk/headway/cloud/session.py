@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from headway.errors import MachineError, NotFound, Refused, RemoteError
+from headway.errors import Exhausted, MachineError, NotFound, Refused, RemoteError
 from headway.spec.place import Place
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ _GOOGLE = {
     "aiplatform": "https://{region}-aiplatform.googleapis.com",
     "artifactregistry": "https://artifactregistry.googleapis.com",
     "cloudbuild": "https://cloudbuild.googleapis.com",
+    "cloudresourcemanager": "https://cloudresourcemanager.googleapis.com",
+    "iam": "https://iam.googleapis.com",
     "logging": "https://logging.googleapis.com",
     "secretmanager": "https://secretmanager.googleapis.com",
+    "serviceusage": "https://serviceusage.googleapis.com",
     "storage": "https://storage.googleapis.com",
 }
 
@@ -41,9 +44,11 @@ class Session:
         *,
         endpoints: Mapping[str, str] | None = None,
         anonymous: bool = False,
+        answer_s: float = TIMEOUT_S,
     ) -> None:
         self.project = project
         self.region = region
+        self.answer_s = answer_s
         self._endpoints = dict(endpoints or {})
         self._anonymous = anonymous
 
@@ -55,6 +60,7 @@ class Session:
             place.region,
             endpoints=place.endpoints,
             anonymous=place.credentials == "anonymous",
+            answer_s=place.answer_s,
         )
 
     @classmethod
@@ -144,6 +150,8 @@ def translated(what: str) -> Iterator[None]:
         ) from error
     except api.Unauthorized as error:
         raise Refused(f"{what}: {error.code} {error.message}", hint=_LOGIN) from error
+    except api.TooManyRequests as error:
+        raise Exhausted(f"{what}: {error.code} {error.message}") from error
     except api.ClientError as error:
         raise Refused(f"{what}: {error.code} {error.message}") from error
     except api.GoogleAPICallError as error:

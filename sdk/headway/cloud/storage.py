@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,15 @@ class StoredObject:
     name: str
     size: int
     updated: datetime
+
+
+@dataclass(frozen=True)
+class Version:
+    """One generation of an object: its number, its age in seconds by the server's clock, its metadata."""
+
+    generation: int
+    age_s: float
+    metadata: Mapping[str, str]
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -108,23 +117,29 @@ class ObjectStore:
             ),
         )
 
-    def generation(self, name: str) -> tuple[int, float]:
-        """The object's generation and its age in seconds, both by the server: clocks here may be minutes off.
+    def version(self, name: str) -> Version:
+        """What the object is now; its age is by the server, for clocks here may be minutes off.
 
         Raises NotFound.
         """
-        with self._get("look up", name, "fields=generation,updated") as reply:
+        with self._get("look up", name, "fields=generation,updated,metadata") as reply:
             document = reply.json()
             now = parsedate_to_datetime(reply.headers["Date"])
         written = datetime.fromisoformat(document["updated"])
-        return int(document["generation"]), (now - written).total_seconds()
-
-    def replace(self, name: str, data: bytes, *, generation: int) -> bool:
-        """Write over that very generation of the object; False where another has come since."""
-        return self._send(
-            name,
-            lambda blob: blob.upload_from_string(data, timeout=TIMEOUT_S, if_generation_match=generation),
+        return Version(
+            int(document["generation"]), (now - written).total_seconds(), document.get("metadata", {})
         )
+
+    def replace(self, name: str, data: bytes, *, generation: int, metadata: Mapping[str, str]) -> bool:
+        """Write over that very generation of a JSON object, 0 for none; False where another is there."""
+
+        def send(blob: Any) -> None:
+            blob.metadata = dict(metadata)
+            blob.upload_from_string(
+                data, content_type="application/json", timeout=TIMEOUT_S, if_generation_match=generation
+            )
+
+        return self._send(name, send)
 
     def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
         """Send a file; False where `only_if_absent` found the object there."""
@@ -157,10 +172,10 @@ class ObjectStore:
             for blob in self._bucket.client.list_blobs(self._bucket, prefix=prefix, timeout=TIMEOUT_S):
                 yield StoredObject(blob.name, int(blob.size or 0), blob.updated)
 
-    def delete(self, name: str) -> None:
-        """Remove the object; one that is not there is no error."""
+    def delete(self, name: str, *, generation: int | None = None) -> None:
+        """Remove the object; one that is not there is no error. With a generation: that one only."""
         with suppress(NotFound), self._calling("delete", name):
-            self._bucket.blob(name).delete(timeout=TIMEOUT_S)
+            self._bucket.blob(name).delete(timeout=TIMEOUT_S, if_generation_match=generation)
 
     def _send(self, name: str, send: Callable[[Any], None]) -> bool:
         """False where a precondition did not hold."""

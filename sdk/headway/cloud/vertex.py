@@ -33,6 +33,10 @@ class Job:
     accelerator_count: int
     nodes: int
     image: str
+    error_code: int = 0
+    """google.rpc.Code of `error`."""
+    strategy: str = ""
+    """Name of Vertex AI's Scheduling.Strategy."""
 
     @property
     def job_id(self) -> str:
@@ -107,6 +111,7 @@ class CustomJobs:
         from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
 
         self._region = region
+        self._answer_s = session.answer_s
         self._parent = f"projects/{session.project}/locations/{region}"
         self._client: Any = JobServiceClient(
             transport="rest",
@@ -123,7 +128,9 @@ class CustomJobs:
         json_format.ParseDict(body, CustomJob.pb(message))
         with translated(f"cannot create the job in {self._region}"):
             return _job(
-                self._client.create_custom_job(parent=self._parent, custom_job=message, timeout=TIMEOUT_S)
+                self._client.create_custom_job(
+                    parent=self._parent, custom_job=message, timeout=self._answer_s
+                )
             )
 
     def get(self, name: str) -> Job:
@@ -162,6 +169,8 @@ def _job(message: Any) -> Job:
         accelerator_count=machine.accelerator_count,
         nodes=sum(pool.replica_count for pool in pools),
         image=pools[0].container_spec.image_uri,
+        error_code=message.error.code,
+        strategy=message.job_spec.scheduling.strategy.name,
     )
 
 

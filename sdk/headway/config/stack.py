@@ -30,7 +30,12 @@ from headway.errors import (
 )
 from headway.spec.place import LOCAL, Place
 
-_SERVICES = ("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager")
+_ANSWER_SECONDS = 6.0
+"""On loopback nothing takes a minute: so a claim that a killed submit left behind lapses soon, too."""
+_SERVICES = (
+    *("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager"),
+    *("cloudresourcemanager", "iam", "serviceusage"),
+)
 _HEALTH_PATH = "/"
 _HEALTH_SECONDS = 1.0
 _START_SECONDS = 180.0
@@ -52,6 +57,14 @@ def read_local_place(state: Path) -> Place | None:
         return None  # no record, or one of another version: to be started again
     _reach_directly(record["emulator_url"], record["tracking_uri"])
     return place
+
+
+def local_executor(state: Path) -> str | None:
+    """How the recorded local stack runs jobs, `docker` or `process`; None where none is recorded."""
+    try:
+        return str(json.loads((state / "local" / "stack.json").read_bytes())["executor"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def start(state: Path, *, deadline: float = _START_SECONDS) -> Place:
@@ -102,6 +115,7 @@ def _place(record: Mapping[str, Any]) -> Place:
         tracking_uri=record["tracking_uri"],
         endpoints={"storage": emulator, **{service: f"{emulator}/{service}" for service in _SERVICES}},
         credentials="anonymous",
+        answer_s=_ANSWER_SECONDS,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
 from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
+from headway.jobs.attempts import find_job, goes_on, obtain
+from headway.jobs.claim import read_plan
 from headway.jobs.patience import patiently
-from headway.spec import layout
-from headway.spec.place import LOCAL, Place
+from headway.jobs.progress import Progress, Silent
+from headway.spec.place import Place
 from headway.spec.plan import Plan
 from headway.spec.status import RunStatus
 
@@ -127,15 +130,18 @@ class Run:
         *,
         on_log: Callable[[LogLine], None] | None = None,
         on_poll: Callable[[vertex.Job], None] | None = None,
+        progress: Progress | None = None,
     ) -> RunView:
         """Wait until the job has ended, whatever the end; `on_log` gets its lines, `on_poll` each look.
 
+        Where there were no machines for it, the plan's next candidate is tried, and `progress` told.
         `timeout` is in seconds. Raises DeadlinePassed (the run goes on), RemoteError after a long outage.
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
-        log = self._services.log(self._first_job().job_id)
-        follower = _Follower(log, on_log) if on_log else None
-        for job in self._polls(deadline):
+        follower: _Follower | None = None
+        for job in self._polls(deadline, progress or Silent()):
+            if on_log and (follower is None or follower.job_id != job.job_id):
+                follower = _Follower(job.job_id, self._services.log(job.job_id), on_log)
             if follower:
                 follower.look()
             if on_poll:
@@ -150,9 +156,12 @@ class Run:
         if not follow:
             yield from log.new()
             return
-        for _ in self._polls(None):
-            yield from patiently(lambda: list(log.new()))
-        yield from patiently(lambda: list(log.new()))  # what came with the job's end
+        job_id = self._first_job().job_id
+        for job in self._polls(None, Silent()):
+            if job.job_id != job_id:  # another attempt
+                job_id, log = job.job_id, self._services.log(job.job_id)
+            yield from patiently(partial(_lines, log))
+        yield from patiently(partial(_lines, log))  # what came with the job's end
 
     def metrics(self) -> pandas.DataFrame:
         """The history: one row a step, one column a metric, NaN where it was not logged at that step."""
@@ -212,11 +221,14 @@ class Run:
     def _first_job(self) -> vertex.Job:
         return self._job or self.job()
 
-    def _polls(self, deadline: float | None) -> Iterator[vertex.Job]:
+    def _polls(self, deadline: float | None, progress: Progress) -> Iterator[vertex.Job]:
         """The job at each look, the last time when it has ended; looks grow rarer, from 0.3 to 5 seconds."""
         pause = 0.3
         while True:
             job = patiently(self.job, until=deadline)
+            if goes_on(job, self.plan):
+                _, job = obtain(self.plan, self._services, progress)
+                self._job, pause = job, 0.3
             yield job
             if job.state in vertex.ENDED:
                 return
@@ -233,35 +245,14 @@ class Run:
 def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:
     """The run of that id. Raises NotFound where the bucket holds no plan of it."""
     services = services or Services(place)
-    listed = f"list them with: launch list{place.words}"
-    if not run_id or "/" in run_id:
-        raise InputError(f"{run_id!r} is no run id", hint=listed)
-    plan_name = layout.BucketLayout(place.bucket).plan(run_id)
-    try:
-        plan = Plan.model_validate_json(services.store.read(plan_name))
-    except NotFound as error:
-        where = "the local stack" if place.profile == LOCAL else f"gs://{place.bucket}"
-        raise NotFound(f"there is no run {run_id} in {where}", hint=listed) from error
-    except ValidationError as error:
-        raise RemoteError(
-            f"the plan of {run_id} cannot be read: it was written by another version of headway",
-            hint="upgrade headway here",
-        ) from error
-    return Run(plan, services)
-
-
-def find_job(services: Services, plan: Plan) -> vertex.Job | None:
-    """The job of a plan, looked for by its label in the plan's regions."""
-    for region in plan.regions:
-        for job in services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id):
-            return job
-    return None
+    return Run(read_plan(run_id, services), services)
 
 
 class _Follower:
     """Hands a job's lines on. A look that fails is made up for by the next; a refusal is told once."""
 
-    def __init__(self, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
+    def __init__(self, job_id: str, log: JobLog, on_log: Callable[[LogLine], None]) -> None:
+        self.job_id = job_id
         self._log = log
         self._on_log = on_log
         self._refused = False
@@ -286,6 +277,10 @@ class _Follower:
         deadline = time.monotonic() + _LOG_GRACE_S
         while self.look() and time.monotonic() < deadline:
             time.sleep(0.2)
+
+
+def _lines(log: JobLog) -> list[LogLine]:
+    return list(log.new())
 
 
 def _output(entry: StoredObject, prefix: str, store: ObjectStore) -> Output:

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import (
     DataNotReady,
-    DeadlinePassed,
-    InputError,
     NotFound,
-    Refused,
-    RemoteError,
     interruptible,
 )
-from headway.jobs import planning
+from headway.jobs import attempts, planning
+from headway.jobs.claim import Claim
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
 from headway.jobs.progress import Progress, Silent
-from headway.jobs.run import Run, attach
+from headway.jobs.run import Run
 from headway.spec.place import Place
 from headway.spec.plan import Plan
-
-CLAIM_LAPSES_S = 150.0
-"""A claim whose job has not come by then was left by a submit that died: to create one takes 60 s to connect
-and 60 s to be answered at most."""
 
 
 def submit(
@@ -62,26 +52,7 @@ def submit(
         _provide_bundle(prepared, found, services.store, progress)
         # Google's client takes a second to load: now, so that no Ctrl-C then leaves a claim without a job
         services.jobs(prepared.plan.regions[0])
-    claimed = _claim(prepared, services, again, progress)
-    return claimed if isinstance(claimed, Run) else _create(claimed, services, progress)
-
-
-def _create(plan: Plan, services: Services, progress: Progress) -> Run:
-    """Create the job of a claim that is ours. Where Vertex AI refuses it, the claim is given up again."""
-    words = services.place.words
-    region = plan.regions[0]
-    with interruptible(
-        f"stopped while the job of {plan.run_id} was being created: it may have been",
-        f"look with: launch status{words} {plan.run_id}; stop it with: launch cancel{words} {plan.run_id}",
-    ):
-        try:
-            job = services.jobs(region).create(vertex.render(plan))
-        except Refused:
-            with suppress(RemoteError):  # then it lapses by itself
-                services.store.delete(plan.layout.plan(plan.run_id))
-            raise
-    progress.step("job", f"created {plan.run_id} in {region}: {job.name}")
-    return Run(plan, services, job=job)
+    return _obtain(prepared, services, again, progress)
 
 
 def _require_data(prepared: Prepared, found: Found) -> None:
@@ -120,71 +91,34 @@ def _provide_bundle(prepared: Prepared, found: Found, store: ObjectStore, progre
     progress.step("bundle", f"uploaded {said}")
 
 
-def _claim(prepared: Prepared, services: Services, again: bool, progress: Progress) -> Plan | Run:
-    """Write plan.json where no plan is: the plan to create a job of, or the run where another has one.
-
-    A claim with no job is waited for: its submit creates one, or died, and then the claim becomes ours.
-    """
-    plan, deadline = prepared.plan, time.monotonic() + CLAIM_LAPSES_S + 30
+def _obtain(prepared: Prepared, services: Services, again: bool, progress: Progress) -> Run:
+    """The run, with its job: made here, or by another submit of the same content."""
+    plan = prepared.plan
     with interruptible(
         f"stopped while {plan.run_id} was being claimed: no job of it was created here",
         f"look with: launch status{services.place.words} {plan.run_id}",
     ):
         if again:
-            return _claim_next(prepared, services.store)
-        for look in count(1):
-            if _write(plan, services.store):
-                return plan
-            if run := _running(plan, services, progress):
-                return run
-            if _take_over(plan, services.store):
-                return plan
-            if time.monotonic() > deadline:
-                break
-            if look == 1:
-                progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
-            time.sleep(2)
-    raise DeadlinePassed(
-        f"another submit claimed {plan.run_id}, but no job came",
-        hint="submit again, or with --again for a run of its own",
-    )
+            claim = _claim_next(prepared, services.store)
+            return Run(claim.plan, services, job=attempts.create(claim, services, progress))
+        their_plan, job = attempts.obtain(plan, services, progress, take=True)
+        return Run(their_plan, services, job=job)
 
 
-def _claim_next(prepared: Prepared, store: ObjectStore) -> Plan:
+def _claim_next(prepared: Prepared, store: ObjectStore) -> Claim:
     """The first number of this content that is free."""
     plans = (prepared.plan if number == 1 else prepared.again(number).plan for number in count(1))
-    return next(plan for plan in plans if _write(plan, store))
-
-
-def _write(plan: Plan, store: ObjectStore) -> bool:
-    name, document = plan.layout.plan(plan.run_id), plan.model_dump_json(indent=1).encode()
-    return store.write(name, document, only_if_absent=True, content_type="application/json")
+    return next(claim for claim in (Claim(plan, store) for plan in plans) if claim.take())
 
 
 def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
-    """The run of a claim that is there already; None where it has no job (yet), or is gone again.
-
-    Its job is looked for where its own plan sent it: the profile may name another region today.
-    """
+    """The run of a claim that is there already; None where it has no job (yet), or goes on elsewhere."""
     try:
-        run = attach(plan.run_id, services.place, services=services)
-        if run.plan.claim != plan.claim:  # an id holds 8 of its 64 characters
-            raise InputError(
-                f"a run of other content has the id {plan.run_id} by chance",
-                hint="submit with --again, which gives this one a number",
-            )
-        state = run.state
+        theirs = attempts.same_run(plan, services)
     except NotFound:
         return None
-    progress.step("job", f"{plan.run_id} was submitted before: {state} (--again for another)")
-    return run
-
-
-def _take_over(plan: Plan, store: ObjectStore) -> bool:
-    """Make the claim ours where its submit must have died; of several that try, one does."""
-    name, document = plan.layout.plan(plan.run_id), plan.model_dump_json(indent=1).encode()
-    try:
-        generation, age_s = store.generation(name)
-    except NotFound:
-        return False  # given up meanwhile: the next look claims it
-    return age_s > CLAIM_LAPSES_S and store.replace(name, document, generation=generation)
+    job = attempts.find_job(services, theirs)
+    if job is None or attempts.goes_on(job, theirs):
+        return None
+    progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
+    return Run(theirs, services, job=job)

@@ -13,6 +13,8 @@ RUNTIME_COMMAND = ("python3", "-m", "headway.runtime")
 LABEL_RUN = "headway-run"
 LABEL_CLAIM = "headway-claim"
 LABEL_NAME = "headway-name"
+LABEL_ATTEMPT = "headway-attempt"
+"""Which of the plan's candidates a job is on, counted from 1; absent on the first."""
 
 TAG_RUN = "headway.run_id"
 """The MLflow tag by which a run is found again."""
@@ -52,6 +54,10 @@ class BucketLayout:
 
     def plan(self, run_id: str) -> str:
         return f"{self.run(run_id)}/plan.json"
+
+    def attempts(self, run_id: str) -> str:
+        """Where the run was tried; there only where it was not the first candidate that took it."""
+        return f"{self.run(run_id)}/attempts.json"
 
     def status(self, run_id: str) -> str:
         return f"{self.run(run_id)}/status.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 LOCAL = "local"
 """The local stack's name among the profiles; none of headway.toml may have it."""
@@ -15,7 +15,8 @@ class Place(BaseModel):
 
     `endpoints` maps a service (`aiplatform`, `cloudbuild`, `logging`, `artifactregistry`, `secretmanager`,
     `storage`) to the URL it is reached at; where absent, Google's own. `credentials` is `default`
-    (application default credentials) or `anonymous`.
+    (application default credentials) or `anonymous`. `answer_s` is how long, in seconds, a request to create
+    a job may take to connect, and again to be answered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,15 @@ class Place(BaseModel):
     build_service_account: str | None = None
     endpoints: dict[str, str] = {}
     credentials: Literal["default", "anonymous"] = "default"
+    answer_s: float = Field(default=60.0, gt=0, le=600)
+
+    @property
+    def claim_lapses_s(self) -> float:
+        """A claim that is older, and whose job has not come, was left by a submit that died.
+
+        Two answers are the longest that a creation takes; the rest is for its request to be worked off.
+        """
+        return 2.5 * self.answer_s
 
     @property
     def words(self) -> str:

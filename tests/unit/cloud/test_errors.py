@@ -19,7 +19,7 @@ from headway.cloud.logs import JobLog
 from headway.cloud.session import Session, translated
 from headway.cloud.storage import ObjectStore
 from headway.cloud.vertex import CustomJobs
-from headway.errors import InputError, MachineError, NotFound, Refused, RemoteError
+from headway.errors import Exhausted, InputError, MachineError, NotFound, Refused, RemoteError
 
 IMAGE = "us-central1-docker.pkg.dev/acme/headway/trainer:abc"
 
@@ -101,7 +101,7 @@ def test_a_secret_that_is_not_text_cannot_be_a_variable(answering: Callable[[byt
     [
         (api.NotFound("no such job"), NotFound, "no such job"),
         (api.Forbidden("aiplatform.customJobs.create"), Refused, "permission denied"),
-        (api.TooManyRequests("a100 quota"), Refused, "a100 quota"),
+        (api.TooManyRequests("a100 quota"), Exhausted, "a100 quota"),
         (api.Unauthorized("expired"), Refused, "gcloud auth application-default login"),
         (api.ServiceUnavailable("try later"), RemoteError, "503 try later"),
         (api.RetryError("gave up", TimeoutError()), RemoteError, "no answer in time (TimeoutError)"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headway.cloud.session import Session
-from headway.cloud.storage import ObjectStore
+from headway.cloud.storage import ObjectStore, Version
 from headway.errors import NotFound, RemoteError
 
 
@@ -30,7 +30,10 @@ class Bucket(BaseHTTPRequestHandler):
         self.send_header("Date", "Sun, 22 Nov 2026 10:01:30 GMT")
         self.end_headers()
         if there:
-            self.wfile.write(b'{"generation": "7", "updated": "2026-11-22T10:00:00.000Z"}')
+            self.wfile.write(
+                b'{"generation": "7", "updated": "2026-11-22T10:00:00.000Z",'
+                b' "metadata": {"headway-attempt": "2"}}'
+            )
 
     def log_message(self, *_: object) -> None:
         pass
@@ -47,12 +50,12 @@ def store() -> Iterator[ObjectStore]:
 
 
 def test_the_age_of_an_object_is_told_by_the_servers_clock_not_by_ours(store: ObjectStore) -> None:
-    assert store.generation("runs/plan.json") == (7, 90.0)
+    assert store.version("runs/plan.json") == Version(7, 90.0, {"headway-attempt": "2"})
 
 
 def test_the_age_of_an_object_that_is_not_there_is_not_found(store: ObjectStore) -> None:
     with pytest.raises(NotFound, match="there is no such object"):
-        store.generation("runs/other.json")
+        store.version("runs/other.json")
 
 
 def test_an_object_that_arrives_damaged_is_told_and_leaves_no_file(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, cast
 from headway.cloud.build import Build
 from headway.cloud.logs import LogLine
 from headway.cloud.services import Services
-from headway.cloud.storage import StoredObject
+from headway.cloud.storage import StoredObject, Version
 from headway.cloud.vertex import Job
 from headway.errors import NotFound
 from headway.spec.place import Place
@@ -32,6 +32,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.generations: dict[str, int] = {}
+        self.metadata: dict[str, Mapping[str, str]] = {}
         self.written: dict[str, datetime] = {}
         self.uploads: list[str] = []
         self.before_write: Callable[[str], None] = lambda name: None
@@ -59,18 +60,22 @@ class MemoryStore:
         self.written[name] = datetime.now(UTC)
         return True
 
-    def generation(self, name: str) -> tuple[int, float]:
+    def version(self, name: str) -> Version:
         self.read(name)
-        return self.generations[name], (datetime.now(UTC) - self.written[name]).total_seconds()
+        age_s = (datetime.now(UTC) - self.written[name]).total_seconds()
+        return Version(self.generations[name], age_s, self.metadata.get(name, {}))
 
-    def replace(self, name: str, data: bytes, *, generation: int) -> bool:
-        return self.generations[name] == generation and self.write(name, data)
+    def replace(self, name: str, data: bytes, *, generation: int, metadata: Mapping[str, str]) -> bool:
+        if generation != (self.generations[name] if name in self.objects else 0):
+            return False
+        self.metadata[name] = metadata
+        return self.write(name, data)
 
     def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
         self.uploads.append(name)
         return self.write(name, path.read_bytes(), only_if_absent=only_if_absent)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, generation: int | None = None) -> None:
         self.objects.pop(name, None)
 
     def download(self, name: str, path: Path) -> None:

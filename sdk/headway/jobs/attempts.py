@@ -1,0 +1,274 @@
+"""Attempts: a plan's candidates tried in their order until one has room; each becomes one job at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from headway.cloud import vertex
+from headway.cloud.asking import ask_each
+from headway.cloud.services import Services
+from headway.errors import (
+    DeadlinePassed,
+    Exhausted,
+    InputError,
+    NotFound,
+    Refused,
+    RemoteError,
+    interruptible,
+)
+from headway.jobs.claim import Claim, read_plan
+from headway.jobs.progress import Progress
+from headway.spec import layout
+from headway.spec.plan import Plan
+
+_RESOURCE_EXHAUSTED = 8
+"""google.rpc.Code of a job that found no machines."""
+_SOUGHT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Pauses between looks for a job whose creation was not answered."""
+_BACKOFF_S = (2.0, 5.0, 15.0, 30.0)
+"""Pauses after the first attempt, the second, ...; the last one from then on."""
+
+
+class Attempt(BaseModel):
+    """One candidate that was tried: the job it became, or why it did not. `time` is UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    number: int
+    region: str
+    machine: str
+    accelerator: str | None
+    accelerator_count: int
+    state: Literal["created", "refused", "stockout"]
+    job: str | None
+    reason: str | None
+    time: datetime
+
+
+_ATTEMPTS = TypeAdapter(tuple[Attempt, ...])
+
+
+def find_job(services: Services, plan: Plan) -> vertex.Job | None:
+    """The run's job: the newest that carries its label, in any of the plan's regions."""
+
+    def newest(region: str) -> vertex.Job | None:
+        return next(iter(services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id)), None)
+
+    regions = plan.regions
+    found = [newest(regions[0])] if len(regions) == 1 else ask_each(newest, regions)
+    jobs = [job for job in found if job is not None]
+    return max(jobs, key=lambda job: (attempt_of(job), job.created or _BEGINNING), default=None)
+
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def attempt_of(job: vertex.Job) -> int:
+    """Which of its plan's candidates the job is on, counted from 1."""
+    return int(job.labels.get(layout.LABEL_ATTEMPT, 1))
+
+
+def goes_on(job: vertex.Job, plan: Plan) -> bool:
+    """Whether the job ended before it ever ran, for want of machines, and the plan has another candidate."""
+    stocked_out = job.state == "failed" and job.started is None and job.error_code == _RESOURCE_EXHAUSTED
+    return stocked_out and attempt_of(job) < len(plan.candidates)
+
+
+def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
+    """What was tried; nothing where the first candidate took the run."""
+    with suppress(NotFound):
+        return _ATTEMPTS.validate_json(services.store.read(plan.layout.attempts(plan.run_id)))
+    return ()
+
+
+def obtain(
+    plan: Plan, services: Services, progress: Progress, *, take: bool = False
+) -> tuple[Plan, vertex.Job]:
+    """The run's job, with the plan that it was made of: the one that is there, or one made now.
+
+    `take` claims a run that nobody has. A claim with no job is waited for: its submit creates one, or died,
+    and then the claim becomes ours. Raises InputError, DeadlinePassed and RemoteError.
+    """
+    lapses_s = services.place.claim_lapses_s
+    deadline, pause = time.monotonic() + lapses_s + 30, 0.25
+    while time.monotonic() < deadline:
+        claim = Claim(plan, services.store)
+        if take and claim.take():
+            return plan, create(claim, services, progress)
+        try:
+            theirs = same_run(plan, services)
+        except NotFound:
+            if not take:
+                raise
+            continue  # given up meanwhile: ours to claim
+        job = find_job(services, theirs)
+        if job and not goes_on(job, theirs):
+            progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
+            return theirs, job
+        if job and _moved_on(claim := Claim(theirs, services.store), job, services, progress):
+            return theirs, create(claim, services, progress)
+        if claim.take_over(lapses_s):
+            return _repaired(claim, theirs, services, progress)
+        if pause == 0.25:
+            progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2.0)
+    raise DeadlinePassed(
+        f"another submit claimed {plan.run_id}, but no job came",
+        hint="submit again, or with --again for a run of its own",
+    )
+
+
+def same_run(plan: Plan, services: Services) -> Plan:
+    """The plan that the run was claimed with: its job is where that one sent it, whatever ours would say.
+
+    Raises NotFound where nobody has claimed it, and InputError where its content is another.
+    """
+    theirs = read_plan(plan.run_id, services)
+    if theirs.claim != plan.claim:  # an id holds 8 of its 64 characters
+        raise InputError(
+            f"a run of other content has the id {plan.run_id} by chance",
+            hint="submit with --again, which gives this one a number",
+        )
+    return theirs
+
+
+def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress) -> tuple[Plan, vertex.Job]:
+    """The job of a claim that was taken over; what its submit had sent may have come since our last look."""
+    late = find_job(services, theirs)
+    if late and attempt_of(late) >= claim.attempt:
+        return theirs, late
+    return claim.plan, create(claim, services, progress)
+
+
+def _moved_on(claim: Claim, job: vertex.Job, services: Services, progress: Progress) -> bool:
+    """Claim the candidate after one whose job found no machines."""
+    number = attempt_of(job)
+    _pause(number, services)
+    if not claim.move_on(number):
+        return False
+    _record(claim.plan, services, number, "stockout", job=job.name, reason=job.error)
+    progress.step(
+        "job", f"no machines for attempt {number}, {claim.plan.candidates[number - 1]}: {job.error}"
+    )
+    return True
+
+
+def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
+    """Create the job of a claim that is ours, on the first candidate that is not refused for want of room.
+
+    Raises Refused, with the claim given up, and Exhausted where the last candidate was refused as well.
+    """
+    plan = claim.plan
+    while True:
+        number, candidate = claim.attempt, plan.candidates[claim.attempt - 1]
+        if not claim.holds(services.place.answer_s / 2):
+            raise _lost(plan)
+        try:
+            job = _create_one(claim, services)
+        except Exhausted as error:
+            _record(plan, services, number, "refused", reason=error.message)
+            progress.step("job", f"no room for attempt {number}, {candidate}: {error.message}")
+            if number == len(plan.candidates):
+                _give_up(claim, services)
+                raise _none_left(plan, error) from error
+        except Refused:
+            _give_up(claim, services)
+            raise
+        else:
+            progress.step("job", f"created {plan.run_id} in {candidate.region}: {job.name}")
+            if number > 1:
+                _record(plan, services, number, "created", job=job.name)
+            return job
+        _pause(number, services)
+        if not claim.next():
+            raise _lost(plan)
+
+
+def _create_one(claim: Claim, services: Services) -> vertex.Job:
+    """Send the creation once; where no answer came, look whether it was made nevertheless."""
+    plan, candidate, number = claim.plan, claim.plan.candidates[claim.attempt - 1], claim.attempt
+    words = services.place.words
+    body = vertex.render(plan, candidate)
+    if number > 1:
+        body["labels"] = {**body["labels"], layout.LABEL_ATTEMPT: str(number)}
+    with interruptible(
+        f"stopped while the job of {plan.run_id} was being created: it may have been",
+        f"look with: launch status{words} {plan.run_id}; stop it with: launch cancel{words} {plan.run_id}",
+    ):
+        try:
+            return services.jobs(candidate.region).create(body)
+        except Refused:
+            raise
+        except RemoteError:
+            for pause in _SOUGHT_S:
+                time.sleep(pause)
+                with suppress(RemoteError):
+                    job = find_job(services, plan)
+                    if job and attempt_of(job) == number:
+                        return job
+            raise
+
+
+def _pause(number: int, services: Services) -> None:
+    """After an attempt: short enough that the claim does not lapse meanwhile."""
+    time.sleep(min(_BACKOFF_S[min(number, len(_BACKOFF_S)) - 1], services.place.answer_s / 2))
+
+
+def _lost(plan: Plan) -> DeadlinePassed:
+    return DeadlinePassed(
+        f"another submit goes on with {plan.run_id}", hint="submit again: that finds its job"
+    )
+
+
+def _give_up(claim: Claim, services: Services) -> None:
+    """A run without a job is nobody's again; one whose earlier attempt became a job stays a run."""
+    with suppress(RemoteError):
+        if find_job(services, claim.plan) is None:
+            claim.give_up()
+
+
+def _none_left(plan: Plan, error: Exhausted) -> Exhausted:
+    if len(plan.candidates) == 1:
+        return Exhausted(error.message, hint="list more: --gpu or --region take several, tried in order")
+    tried = [f"{number}. {candidate}" for number, candidate in enumerate(plan.candidates, 1)]
+    return Exhausted(
+        f"{plan.run_id} found no room on any of its {len(tried)} candidates, the last: {error.message}",
+        details=tried,
+        hint="submit again later, or list more: --gpu and --region take several, tried in order",
+    )
+
+
+def _record(
+    plan: Plan,
+    services: Services,
+    number: int,
+    state: Literal["created", "refused", "stockout"],
+    *,
+    job: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write the attempt down, once for each number; the run goes on where the record cannot be written."""
+    tried = plan.candidates[number - 1]
+    attempt = Attempt(
+        number=number,
+        region=tried.region,
+        machine=tried.type,
+        accelerator=tried.accelerator,
+        accelerator_count=tried.accelerator_count,
+        state=state,
+        job=job,
+        reason=reason,
+        time=datetime.now(UTC),
+    )
+    with suppress(RemoteError):
+        others = [known for known in read_attempts(services, plan) if known.number != number]
+        kept: Sequence[Any] = sorted([*others, attempt], key=lambda one: one.number)
+        document = _ATTEMPTS.dump_json(tuple(kept), indent=1)
+        services.store.write(plan.layout.attempts(plan.run_id), document, content_type="application/json")

@@ -1,0 +1,111 @@
+"""The claim on a run: plan.json in the bucket, which one submit holds while it creates the run's job.
+
+Its metadata says whose it is, and which of the plan's candidates is being tried. It changes by preconditions
+only, so that of several who want it one gets it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from headway.cloud.services import Services
+from headway.cloud.storage import ObjectStore, Version
+from headway.errors import InputError, NotFound, RemoteError
+from headway.spec.layout import BucketLayout
+from headway.spec.place import LOCAL
+from headway.spec.plan import Plan
+
+_SUBMIT = "headway-submit"
+_ATTEMPT = "headway-attempt"
+
+
+class Claim:
+    """One submit's claim on a run, from before it has it."""
+
+    def __init__(self, plan: Plan, store: ObjectStore) -> None:
+        self.plan = plan
+        self.attempt = 1
+        """Which of the candidates is tried, counted from 1."""
+        self._store = store
+        self._name = plan.layout.plan(plan.run_id)
+        self._token = uuid4().hex
+        self._held_since = 0.0
+
+    def take(self) -> bool:
+        """Have the claim where nobody has."""
+        return self._write(0, attempt=1)
+
+    def take_over(self, lapses_s: float) -> bool:
+        """Have that of a submit that must have died: its claim is older than that, and it has no job."""
+        seen = self._seen()
+        if seen is None or seen.age_s <= lapses_s:
+            return False  # given up meanwhile, or alive for all that is known
+        return self._write(seen.generation, attempt=min(_attempt(seen), len(self.plan.candidates)))
+
+    def move_on(self, after: int) -> bool:
+        """Have it for the candidate after that one, whose job is over; False where somebody else moved on."""
+        seen = self._seen()
+        return seen is not None and _attempt(seen) == after and self._write(seen.generation, after + 1)
+
+    def next(self) -> bool:
+        """Go on to the next candidate; False where the claim is no longer ours."""
+        return self._keep(self.attempt + 1)
+
+    def holds(self, for_s: float) -> bool:
+        """Whether it is ours still, asked where it was written longer ago: a laptop may have slept since."""
+        return time.time() - self._held_since < for_s or self._keep(self.attempt)
+
+    def give_up(self) -> None:
+        """Leave it to whoever wants it next; where that fails it lapses by itself."""
+        with suppress(RemoteError):
+            if (seen := self._seen()) and self._is_ours(seen):
+                self._store.delete(self._name, generation=seen.generation)
+
+    def _keep(self, attempt: int) -> bool:
+        seen = self._seen()
+        return seen is not None and self._is_ours(seen) and self._write(seen.generation, attempt)
+
+    def _is_ours(self, seen: Version) -> bool:
+        return seen.metadata.get(_SUBMIT) == self._token
+
+    def _seen(self) -> Version | None:
+        try:
+            return self._store.version(self._name)
+        except NotFound:
+            return None
+
+    def _write(self, generation: int, attempt: int) -> bool:
+        metadata = {_SUBMIT: self._token, _ATTEMPT: str(attempt)}
+        document, since = self.plan.model_dump_json(indent=1).encode(), time.time()
+        if not self._store.replace(self._name, document, generation=generation, metadata=metadata):
+            seen = self._seen()  # the answer of our own request may have been lost, and this was its repeat
+            if seen is None or dict(seen.metadata) != metadata:
+                return False
+        self.attempt, self._held_since = attempt, since
+        return True
+
+
+def read_plan(run_id: str, services: Services) -> Plan:
+    """The plan of a run that somebody claimed. Raises NotFound where the bucket holds none."""
+    place = services.place
+    listed = f"list them with: launch list{place.words}"
+    if not run_id or "/" in run_id:
+        raise InputError(f"{run_id!r} is no run id", hint=listed)
+    try:
+        return Plan.model_validate_json(services.store.read(BucketLayout(place.bucket).plan(run_id)))
+    except NotFound as error:
+        where = "the local stack" if place.profile == LOCAL else f"gs://{place.bucket}"
+        raise NotFound(f"there is no run {run_id} in {where}", hint=listed) from error
+    except ValidationError as error:
+        raise RemoteError(
+            f"the plan of {run_id} cannot be read: it was written by another version of headway",
+            hint="upgrade headway here",
+        ) from error
+
+
+def _attempt(seen: Version) -> int:
+    return int(seen.metadata.get(_ATTEMPT, 1))
