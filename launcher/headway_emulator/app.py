@@ -40,7 +40,7 @@ DOCUMENTS = {
     "monitoring": ("v3",),
     "artifactregistry": ("v1",),
     "secretmanager": ("v1",),
-    "serviceusage": ("v1",),
+    "serviceusage": ("v1", "v1beta1"),
 }
 """Google's discovery documents, in which the names of methods that are not emulated are looked up."""
 VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

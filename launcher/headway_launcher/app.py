@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway_launcher.commands import config, data, follow, local, plan, runs, submit, version
+from headway_launcher.commands import config, data, doctor, follow, local, plan, runs, submit, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "wait": follow.wait,
     "cancel": runs.cancel,
     "pull": runs.pull,
+    "doctor": doctor.doctor,
     "version": version.version,
 }
 

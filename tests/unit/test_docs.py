@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -19,6 +19,7 @@ from headway.config import load
 from headway.config.profile import find_place
 from headway.errors import ExitCode
 from headway.jobs import Preview, PreviewStep, RunView
+from headway.jobs.doctor import CHECKS, Report, Row, State
 from headway.spec.job import JobSpec, json_schema
 from headway.spec.layout import TrainingVariables
 from headway.spec.machines import catalogue
@@ -243,6 +244,16 @@ def test_json_md_has_every_key_inside_of_a_plan() -> None:
         )
         for key in getattr(model, "model_fields", ()):
             assert f"`{key}`" in row[1], f"{row[0]}: {key}"
+
+
+def test_json_md_has_every_key_of_the_doctor_and_commands_md_every_check() -> None:
+    report = Report(profile=None, project=None, online=False, rows=())
+    assert documented_keys("doctor") == set(report.document())
+    text = sections(DOCS / "json.md")["doctor"]
+    assert [field.name for field in fields(Row) if f"`{field.name}`" not in text] == []
+    assert [state for state in get_args(State) if f"`{state}`" not in text] == []
+    listed = re.findall(r"^- `([^`]+)`: ", sections(DOCS / "commands.md")["launch doctor"], re.MULTILINE)
+    assert listed == [check.name for check in CHECKS]
 
 
 def test_json_md_has_every_key_of_the_stack() -> None:

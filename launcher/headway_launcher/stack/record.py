@@ -15,6 +15,7 @@ PROJECT = "headway-local"
 PROJECT_NUMBER = "123456789012"
 REGION = "us-central1"
 BUCKET = "headway-local"
+REPOSITORY = "headway"
 
 
 @dataclass(frozen=True)

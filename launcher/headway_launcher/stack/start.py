@@ -24,6 +24,7 @@ from headway_launcher.stack.record import (
     PROJECT,
     PROJECT_NUMBER,
     REGION,
+    REPOSITORY,
     Executor,
     Folder,
     Record,
@@ -121,6 +122,7 @@ class _Attempt:
                 self.folder.write(record, finished=False)
             _wait_until_healthy(record, started, self.until)
             _create_bucket(record)
+            _create_repository(record)
             self.folder.remember(record)
             self.folder.write(record, finished=True)
         return record
@@ -255,20 +257,31 @@ def _why_it_ended(server: Server) -> Exception:
 
 def _create_bucket(record: Record) -> None:
     """Create the stack's bucket, regional as training buckets must be; one that is there is left as it is."""
+    body = {"name": record.bucket, "location": record.region.upper(), "locationType": "region"}
+    _create(record, f"the bucket {record.bucket}", f"/storage/v1/b?project={record.project}", body)
+
+
+def _create_repository(record: Record) -> None:
+    """Create the Artifact Registry repository of the images, as Terraform does in a real project."""
+    parent = f"projects/{record.project}/locations/{record.region}"
+    path = f"/artifactregistry/v1/{parent}/repositories?repositoryId={REPOSITORY}"
+    _create(record, f"the repository {REPOSITORY}", path, {"format": "DOCKER"})
+
+
+def _create(record: Record, what: str, path: str, document: dict[str, str]) -> None:
+    """Raises RemoteError; what is there already is left as it is."""
     address = urlsplit(record.emulator_url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-    body = json.dumps({"name": record.bucket, "location": record.region.upper(), "locationType": "region"})
     try:
-        path = f"/storage/v1/b?project={record.project}"
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise RemoteError(f"the emulator did not create the bucket {record.bucket}: {error}") from error
+        raise RemoteError(f"the emulator did not create {what}: {error}") from error
     finally:
         connection.close()
     if response.status not in (200, 409):
         raise RemoteError(
-            f"the emulator did not create the bucket {record.bucket}: HTTP {response.status}",
+            f"the emulator did not create {what}: HTTP {response.status}",
             details=answer.splitlines()[:5],
         )

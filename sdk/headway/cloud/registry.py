@@ -42,3 +42,10 @@ def digest_of(session: Session, uri: str) -> str | None:
     except NotFound:
         return None
     return str(tag["version"]).rpartition("/")[2]
+
+
+def repository_format(session: Session, region: str, repository: str) -> str:
+    """The format of a repository of the session's project: DOCKER, PYTHON, ... Raises NotFound."""
+    name = f"projects/{session.project}/locations/{region}/repositories/{repository}"
+    url = f"{session.endpoint('artifactregistry')}/v1/{name}"
+    return str(session.call("GET", url, f"cannot look up the repository {repository} in {region}")["format"])

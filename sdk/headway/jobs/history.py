@@ -53,7 +53,7 @@ def _points(place: Place, run: str, name: str) -> list[dict[str, Any]]:
             return points
 
 
-def _login(environment: Mapping[str, str]) -> dict[str, Any]:
+def login(environment: Mapping[str, str]) -> dict[str, Any]:
     """The login that MLflow's own client would use: MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD."""
     if token := environment.get("MLFLOW_TRACKING_TOKEN"):
         return {"headers": {"Authorization": f"Bearer {token}"}}
@@ -67,7 +67,7 @@ def _get(place: Place, path: str, query: dict[str, str]) -> dict[str, Any]:
     uri = place.tracking_uri.rstrip("/")
     try:
         reply = requests.get(
-            f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S, **_login(os.environ)
+            f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S, **login(os.environ)
         )
         reply.raise_for_status()
         document: dict[str, Any] = reply.json()

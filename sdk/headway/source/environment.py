@@ -18,7 +18,10 @@ from headway.source.lockfile import read_lockfile
 from headway.spec.job import Environment
 
 _CONTAINER_SIDE = ("spec", "cloud", "data", "tracking", "lightning", "runtime")
-_LAPTOP_ONLY = ("build", "changes", "dvc_push", "logs", "pins", "registry", "services", "tracked", "vertex")
+_LAPTOP_ONLY = (
+    *("buckets", "build", "changes", "dvc_push", "logs", "pins", "projects", "registry", "services"),
+    *("tracked", "vertex"),
+)
 """Modules of these rooms that no container imports: an edit to one of them builds no image."""
 _CONTAINER_FILES = ("__init__.py", "errors.py", "py.typed")
 _SUFFIXES = (".py", ".toml")

@@ -48,9 +48,21 @@ def test_up_starts_three_healthy_servers_and_publishes_the_record(fake_stack: Fa
 def test_up_creates_the_bucket_in_its_region_through_the_emulator(fake_stack: FakeStack) -> None:
     fake_stack.up()
 
-    path, _, body = (fake_stack.root / "posted.log").read_text().partition(" ")
+    path, _, body = posted(fake_stack)[0].partition(" ")
     assert path == "/storage/v1/b?project=headway-local"
     assert json.loads(body)["location"] == "US-CENTRAL1"
+
+
+def test_up_creates_the_repository_of_the_images(fake_stack: FakeStack) -> None:
+    fake_stack.up()
+
+    path, _, body = posted(fake_stack)[1].partition(" ")
+    assert path.endswith("/locations/us-central1/repositories?repositoryId=headway")
+    assert json.loads(body) == {"format": "DOCKER"}
+
+
+def posted(stack: FakeStack) -> list[str]:
+    return (stack.root / "posted.log").read_text().splitlines()
 
 
 def test_without_an_engine_it_says_in_one_line_that_jobs_are_processes(fake_stack: FakeStack) -> None:

@@ -68,12 +68,17 @@ class Quotas:
             self._used[key] -= count
 
     def _limit(self, region: str, metric: str) -> float:
-        for limit in self._limits:
-            short = metric.removeprefix(f"{SERVICE}/")
-            pattern = str(limit.get("metric", "*")).removeprefix(f"{SERVICE}/")
-            if fnmatchcase(region, str(limit.get("region", "*"))) and fnmatchcase(short, pattern):
-                return float(limit["limit"])
-        return float("inf")
+        return limit_of(self._limits, region, metric)
+
+
+def limit_of(limits: Sequence[Mapping[str, Any]], region: str, metric: str) -> float:
+    """What the first limit that fits says, infinity where none does."""
+    for limit in limits:
+        short = metric.removeprefix(f"{SERVICE}/")
+        pattern = str(limit.get("metric", "*")).removeprefix(f"{SERVICE}/")
+        if fnmatchcase(region, str(limit.get("region", "*"))) and fnmatchcase(short, pattern):
+            return float(limit["limit"])
+    return float("inf")
 
 
 def needs(region: str, spec: Mapping[str, Any]) -> Needs:

@@ -1,17 +1,33 @@
-"""Service Usage: which APIs are enabled; those that this emulator has are, from the start."""
+"""Service Usage: which APIs are enabled, and quota; the APIs that this emulator has are, from the start."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
+from urllib.parse import quote
 
 from headway_emulator import hosts, schema
 from headway_emulator.api.rest import Call, Rule, Service
+from headway_emulator.engine.jobs import quotas
 from headway_emulator.engine.store import Document
 from headway_emulator.errors import ApiError, invalid, not_found
 from headway_emulator.world import World
 
 KIND = "enabledService"
+"""A service whose state was set: a document with its `name`, and `disabled` where it was turned off."""
+METRICS = frozenset(
+    f"{quotas.SERVICE}/custom_model_training_{kind}{metric}"
+    for kind in ("", "preemptible_")
+    for metric in quotas.METRICS.values()
+)
+REGIONS = (
+    *("us-central1", "us-east1", "us-east4", "us-east5", "us-south1", "us-west1", "us-west2", "us-west4"),
+    *("europe-west1", "europe-west2", "europe-west3", "europe-west4", "asia-east1", "asia-northeast1"),
+    *("asia-northeast3", "asia-south1", "asia-southeast1", "australia-southeast1", "me-west1"),
+)
+"""Regions whose quota is told by name; any other has the default."""
+UNLIMITED = "-1"
 NAME = re.compile(r"[a-z][a-z0-9-]*\.googleapis\.com")
 FILTER = re.compile(r"state:(ENABLED|DISABLED)|")
 MOST_AT_ONCE = 20
@@ -31,10 +47,21 @@ def service(world: World) -> Service:
         Rule("services.batchEnable", "POST", f"{services}:batchEnable", usage.batch_enable, f"{of}.enable"),
         Rule("services.list", "GET", services, usage.list, f"{of}.list"),
         Rule("services.enable", "POST", f"{services}/{{service}}:enable", usage.enable, f"{of}.enable"),
+        Rule("services.disable", "POST", f"{services}/{{service}}:disable", usage.disable, f"{of}.disable"),
         Rule("services.get", "GET", f"{services}/{{service}}", usage.get, f"{of}.get"),
+        Rule(
+            "services.consumerQuotaMetrics.get",
+            "GET",
+            "/v1beta1/projects/{project}/services/{service}/consumerQuotaMetrics/{metric:path}",
+            usage.quota,
+            "serviceusage.quotas.get",
+        ),
         Rule("operations.get", "GET", "/v1/operations/{operation}", usage.operation),
     ]
-    fidelity = "the emulated APIs are enabled; any other can be enabled by name, which changes nothing else"
+    fidelity = (
+        "the emulated APIs are enabled; any can be enabled and disabled by name, which changes nothing else; "
+        "quota of GPUs is told as it is set, and not changed here"
+    )
     return Service("serviceusage", fidelity, rules)
 
 
@@ -50,7 +77,7 @@ class ServiceUsage:
         if wanted is None:
             raise invalid("Invalid filter. The allowed filters are state:ENABLED and state:DISABLED.")
         if wanted[1] == "DISABLED":
-            return {}  # every API that is known here is enabled
+            return {}  # of the APIs that are off, none is listed
         names = sorted(self._enabled())
         size, token = call.page_size(50, most=200), call.query.get("pageToken", "")
         if token and token not in names:
@@ -78,6 +105,36 @@ class ServiceUsage:
         response = {"@type": f"{PACKAGE}.EnableServiceResponse", "service": self._service(parent, name)}
         return {"name": f"operations/{DONE}", "done": True, "response": response}
 
+    def disable(self, call: Call) -> Any:
+        schema.parse("serviceusage", "v1", "DisableServiceRequest", call.body or {}, "")
+        parent, name = self._parent(call), _checked(call.path["service"])
+        self._world.store.put(KIND, name, {"name": name, "disabled": True})
+        response = {"@type": f"{PACKAGE}.DisableServiceResponse", "service": self._service(parent, name)}
+        return {"name": f"operations/{DONE}", "done": True, "response": response}
+
+    def quota(self, call: Call) -> Any:
+        """Of v1beta1: the limit of a GPU metric of Vertex AI's, by region."""
+        parent, metric = self._parent(call), call.path["metric"]
+        name = f"{parent}/services/{call.path['service']}/consumerQuotaMetrics/{quote(metric, safe='')}"
+        if metric not in METRICS or call.path["service"] != quotas.SERVICE:
+            raise not_found(name)
+        anywhere: Document = {"effectiveLimit": self._limit("*", metric)}
+        buckets = [anywhere] + [
+            {"effectiveLimit": self._limit(region, metric), "dimensions": {"region": region}}
+            for region in REGIONS
+        ]
+        limit = {
+            "name": f"{name}/limits/%2Fproject%2Fregion",
+            "unit": "1/{project}/{region}",
+            "metric": metric,
+            "quotaBuckets": [{**bucket, "defaultLimit": bucket["effectiveLimit"]} for bucket in buckets],
+        }
+        return {"name": name, "metric": metric, "unit": "1", "consumerQuotaLimits": [limit]}
+
+    def _limit(self, region: str, metric: str) -> str:
+        limit = quotas.limit_of(self._world.settings.quotas, region, metric)
+        return UNLIMITED if math.isinf(limit) else str(int(limit))
+
     def batch_enable(self, call: Call) -> Any:
         body = schema.parse("serviceusage", "v1", "BatchEnableServicesRequest", call.body or {}, "")
         parent, names = self._parent(call), [_checked(name) for name in body.get("serviceIds", [])]
@@ -103,7 +160,9 @@ class ServiceUsage:
 
     def _enabled(self) -> set[str]:
         own = {f"{name}.{hosts.DOMAIN}" for name in (*hosts.SERVICES, "storage")}
-        return own | {kept["name"] for kept in self._world.store.list(KIND)}
+        kept = self._world.store.list(KIND)
+        off = {document["name"] for document in kept if document.get("disabled")}
+        return (own | {document["name"] for document in kept}) - off
 
     def _service(self, parent: str, name: str) -> Document:
         return {
