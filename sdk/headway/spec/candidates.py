@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from headway.errors import InputError
 from headway.spec.job import Limits, Resources, format_duration
-from headway.spec.machines import NO_GPU, Gpu, Shape, catalogue, resolve, wishes
+from headway.spec.machines import NO_GPU, Catalogue, Gpu, Shape, catalogue, resolve, wishes
 
 Strategy = Literal["STANDARD", "SPOT", "FLEX_START"]
 """Names of Vertex AI's Scheduling.Strategy; ON_DEMAND and LOW_COST are deprecated there."""
@@ -55,43 +55,45 @@ def strategy(spot: bool, flex_start: bool) -> Strategy:
     return "SPOT" if spot else "STANDARD"
 
 
-def candidates(resources: Resources, region: str) -> tuple[Candidate, ...]:
+def candidates(resources: Resources, region: str, facts: Catalogue | None = None) -> tuple[Candidate, ...]:
     """GPUs outer, regions inner; only regions that train on the GPU, of those listed (or `region` alone).
 
     Raises Unfit where a GPU has no machine, or none of these regions has any of the GPUs.
     """
+    facts = facts or catalogue()
     regions = resources.regions or (region,)
-    found = tuple(_candidates(resources, regions))
+    found = tuple(_candidates(resources, regions, facts))
     if not found:
-        raise _nowhere(resources, regions)
+        raise _nowhere(resources, regions, facts)
     return found
 
 
-def _candidates(resources: Resources, regions: Sequence[str]) -> Iterator[Candidate]:
+def _candidates(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Iterator[Candidate]:
     for wish in wishes(resources.gpu):
-        gpu, shape = _resolved(wish, resources.machine)
+        gpu, shape = _resolved(wish, resources.machine, facts)
         for region in _offering(gpu, regions):
             yield Candidate(
                 region=region,
                 gpu=f"{gpu.name}:{shape.count}" if gpu else None,
                 type=shape.machine,
                 accelerator=shape.accelerator,
-                accelerator_count=shape.count,
+                accelerator_count=shape.count if shape.accelerator else 0,
+                tpu_topology=shape.topology,
             )
 
 
-def _resolved(wish: str, machine: str | None) -> tuple[Gpu | None, Shape]:
+def _resolved(wish: str, machine: str | None, facts: Catalogue) -> tuple[Gpu | None, Shape]:
     try:
-        shape = resolve(wish, machine)
+        shape = resolve(wish, machine, facts)
     except InputError as error:
         at = "machine" if machine and error.message.startswith(machine) else "gpu"
         raise Unfit(f"resources.{at}", error.message, hint=error.hint) from error
-    return _gpu(wish), shape
+    return _gpu(wish, facts), shape
 
 
-def _gpu(wish: str) -> Gpu | None:
+def _gpu(wish: str, facts: Catalogue) -> Gpu | None:
     name = wish.partition(":")[0]
-    return None if name.lower() in NO_GPU else catalogue().find(name)
+    return None if name.lower() in NO_GPU else facts.find(name)
 
 
 def _offering(gpu: Gpu | None, regions: Sequence[str]) -> list[str]:
@@ -99,9 +101,9 @@ def _offering(gpu: Gpu | None, regions: Sequence[str]) -> list[str]:
     return [region for region in regions if gpu is None or not gpu.regions or region in gpu.regions]
 
 
-def _nowhere(resources: Resources, regions: Sequence[str]) -> Unfit:
-    names = list(dict.fromkeys(gpu.name for wish in wishes(resources.gpu) if (gpu := _gpu(wish))))
-    offered = "; ".join(f"{name} is in {', '.join(catalogue().find(name).regions)}" for name in names)
+def _nowhere(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Unfit:
+    names = list(dict.fromkeys(gpu.name for wish in wishes(resources.gpu) if (gpu := _gpu(wish, facts))))
+    offered = "; ".join(f"{name} is in {', '.join(facts.find(name).regions)}" for name in names)
     at = "regions" if resources.regions else "gpu"
     where = " or ".join(regions)
     return Unfit(
@@ -109,13 +111,15 @@ def _nowhere(resources: Resources, regions: Sequence[str]) -> Unfit:
     )
 
 
-def check(resources: Resources, limits: Limits) -> None:
+def check(resources: Resources, limits: Limits, facts: Catalogue | None = None) -> None:
     """Raises Unfit for the first combination that Vertex AI forbids, whatever the place."""
+    facts = facts or catalogue()
     if resources.regions:
-        candidates(resources, "")
-    gpus = [_resolved(wish, resources.machine)[0] for wish in wishes(resources.gpu)]
+        candidates(resources, "", facts)
+    chosen = [_resolved(wish, resources.machine, facts) for wish in wishes(resources.gpu)]
+    gpus = [gpu for gpu, _ in chosen]
     if resources.flex_start is not None:
-        _check_flex_start(resources, limits, gpus)
+        _check_flex_start(resources, limits, gpus, facts)
     if resources.spot and resources.reservation:
         raise Unfit(
             "resources.reservation",
@@ -130,9 +134,28 @@ def check(resources: Resources, limits: Limits) -> None:
                 hint="name it: resources.reservation: projects/P/zones/Z/reservations/NAME",
             )
     _check_reservation(resources)
+    _check_tpus(resources, chosen)
 
 
-def _check_flex_start(resources: Resources, limits: Limits, gpus: Sequence[Gpu | None]) -> None:
+def _check_tpus(resources: Resources, chosen: Sequence[tuple[Gpu | None, Shape]]) -> None:
+    for gpu, shape in chosen:
+        if gpu and gpu.is_tpu and resources.nodes > 1:
+            raise Unfit(
+                "resources.nodes",
+                "a TPU job is one pool of one replica",
+                hint=f"write nodes: 1, and a larger slice such as {gpu.name}:{4 * shape.count}",
+            )
+        if gpu and resources.spot and gpu.is_pod(shape):
+            raise Unfit(
+                "resources.spot",
+                f"{gpu.name}:{shape.count} is a TPU pod, which spot does not have",
+                hint="leave out spot, or take a slice of one host",
+            )
+
+
+def _check_flex_start(
+    resources: Resources, limits: Limits, gpus: Sequence[Gpu | None], facts: Catalogue
+) -> None:
     for other in ("spot", "reservation"):
         if getattr(resources, other):
             raise Unfit(
@@ -142,7 +165,7 @@ def _check_flex_start(resources: Resources, limits: Limits, gpus: Sequence[Gpu |
             )
     for gpu in gpus:
         if gpu is None or not gpu.flex_start:
-            known = ", ".join(each.name for each in catalogue().gpus.values() if each.flex_start)
+            known = ", ".join(each.name for each in facts.gpus.values() if each.flex_start)
             name = gpu.name if gpu else "a machine without a GPU"
             raise Unfit(
                 "resources.flex_start", f"flex_start is not offered for {name}", hint=f"it is for {known}"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import prod
+from typing import Any
 
 from headway.errors import InputError
 
@@ -17,12 +21,14 @@ NO_GPU = ("none", "")
 class Shape:
     """A machine type with its accelerators: what a Vertex AI worker pool's `machineSpec` says.
 
-    `accelerator` is Google's enum name, None on a CPU machine; `count` is a node's.
+    `accelerator` is Google's enum name, None on a CPU machine and where a TPU is told by its `topology`;
+    `count` is a node's.
     """
 
     machine: str
     accelerator: str | None = None
     count: int = 0
+    topology: str | None = None
 
     def __str__(self) -> str:
         return f"{self.machine} with {self.count} x {self.accelerator}" if self.accelerator else self.machine
@@ -30,34 +36,54 @@ class Shape:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU of the catalogue: its names, the machines that carry it and the regions that train on it."""
+    """One GPU (or TPU) of the catalogue: its names, the machines that carry it, the regions that train on it.
+
+    `topologies` gives a TPU's by machine and count. `multiple`: any multiple of it is a count too.
+    `reservation`: it is had from a shared reservation only. `regions` is empty where they are not known.
+    """
 
     name: str
-    accelerator: str
+    accelerator: str | None
     aliases: tuple[str, ...]
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     regions: tuple[str, ...]
+    memory_gb: int | None = None
     flex_start: bool = False
     reservation: bool = False
-    """It is had from a shared reservation only."""
+    topologies: tuple[tuple[tuple[str, int], str], ...] = ()
+    multiple: int = 0
+
+    @property
+    def is_tpu(self) -> bool:
+        return self.name.startswith("tpu-")
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Counts a node that some machine has, ascending."""
         return tuple(sorted({count for _, counts in self.shapes for count in counts}))
 
+    def carries(self, machine: str, count: int) -> bool:
+        counts = dict(self.shapes).get(machine, ())
+        return count in counts or bool(counts and self.multiple and count > 0 and count % self.multiple == 0)
+
     def machine_for(self, count: int) -> str | None:
         """The first machine that carries so many, or None."""
-        return next((machine for machine, counts in self.shapes if count in counts), None)
+        return next((machine for machine, _ in self.shapes if self.carries(machine, count)), None)
+
+    def is_pod(self, shape: Shape) -> bool:
+        """Whether a TPU spans several hosts: the number in the machine's name is a host's chips."""
+        chips = re.search(r"-(\d+)t$", shape.machine)
+        return self.is_tpu and shape.count > (int(chips[1]) if chips else 8)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All that machines.toml says."""
+    """All that machines.toml says, and what a user's own file lays over it."""
 
     date: str
     cpu_machine: str
     gpus: dict[str, Gpu]
+    cpu: Mapping[str, Any]
 
     def find(self, name: str) -> Gpu:
         """The GPU of that name or alias. Raises InputError naming the nearest ones."""
@@ -72,39 +98,76 @@ class Catalogue:
             hint=f"{guess}Vertex AI trains on: {', '.join(self.gpus)}, or none",
         )
 
+    @property
+    def machines(self) -> dict[str, Gpu]:
+        """Each machine type that carries GPUs, and the first GPU that it does."""
+        return {machine: gpu for gpu in reversed(self.gpus.values()) for machine, _ in gpu.shapes}
+
 
 @cache
 def catalogue() -> Catalogue:
-    """The facts of machines.toml (dated there)."""
-    table = tomllib.loads((files(__package__) / "machines.toml").read_text(encoding="utf-8"))
-    gpus = {
-        name: Gpu(
-            name=name,
-            accelerator=row["accelerator"],
-            aliases=tuple(row["aliases"]),
-            shapes=tuple((shape["machine"], tuple(shape["counts"])) for shape in row["shapes"]),
-            regions=tuple(row["regions"]),
-            flex_start=row.get("flex_start", False),
-            reservation=row.get("reservation", False),
-        )
-        for name, row in table["gpu"].items()
+    """The facts of the package's machines.toml (dated there)."""
+    return read(packaged())
+
+
+def packaged() -> dict[str, Any]:
+    """The tables of the package's machines.toml."""
+    return tomllib.loads((files(__package__) / "machines.toml").read_text(encoding="utf-8"))
+
+
+def overlaid(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` laid over `table`, key by key; a GPU's `shapes` and `regions` are replaced as a whole."""
+    merged = dict(table)
+    for key, value in own.items():
+        below = merged.get(key)
+        merged[key] = overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def read(table: Mapping[str, Any]) -> Catalogue:
+    """A catalogue from its tables. Raises KeyError, TypeError or ValueError where they are none."""
+    gpus = {name: _gpu(name, row) for name, row in table["gpu"].items()}
+    return Catalogue(str(table["date"]), table["cpu_machine"], gpus, table["cpu"])
+
+
+def _gpu(name: str, row: Mapping[str, Any]) -> Gpu:
+    topologies = {
+        (shape["machine"], prod(map(int, topology.split("x")))): topology
+        for shape in row["shapes"]
+        for topology in shape.get("topologies", ())
     }
-    return Catalogue(table["date"], table["cpu_machine"], gpus)
+    carried: dict[str, tuple[int, ...]] = {
+        shape["machine"]: tuple(shape.get("counts", ())) for shape in row["shapes"]
+    }
+    for machine, chips in topologies:
+        carried[machine] = (*carried[machine], chips)
+    return Gpu(
+        name=name,
+        accelerator=row.get("accelerator"),
+        aliases=tuple(row.get("aliases", ())),
+        shapes=tuple(carried.items()),
+        regions=tuple(row.get("regions", ())),
+        memory_gb=row.get("memory_gb"),
+        flex_start=row.get("flex_start", False),
+        reservation=row.get("reservation", False),
+        topologies=tuple(topologies.items()),
+        multiple=max(shape.get("multiple", 0) for shape in row["shapes"]),
+    )
 
 
 def wishes(gpu: str | None) -> list[str]:
     """The GPUs of an ordered wish, `h100:8,a100-80gb:8`; one that is `none` where no GPU is asked for."""
-    return [wish.strip() for wish in gpu.split(",") if wish.strip()] or ["none"] if gpu else ["none"]
+    return [wish.strip() for wish in (gpu or "").split(",") if wish.strip()] or ["none"]
 
 
-def resolve(gpu: str | None, machine: str | None = None) -> Shape:
+def resolve(gpu: str | None, machine: str | None = None, facts: Catalogue | None = None) -> Shape:
     """The one machine shape for `a100`, `a100:4`, `none` or None, on `machine` where that is given.
 
     Raises InputError naming the nearest valid shapes where no machine has that GPU or that count.
     """
-    facts = catalogue()
+    facts = facts or catalogue()
     if gpu is None or gpu.strip().lower() in NO_GPU:
-        return Shape(machine or facts.cpu_machine)
+        return Shape(_without_gpu(machine, facts) if machine else facts.cpu_machine)
     name, _, number = gpu.partition(":")
     found = facts.find(name)
     if number and not (number.isascii() and number.isdigit() and int(number) > 0):
@@ -116,14 +179,47 @@ def resolve(gpu: str | None, machine: str | None = None) -> Shape:
         return _on_machine(found, count, machine)
     if (chosen := found.machine_for(count)) is None:
         raise InputError(f"{found.name}:{count} does not exist on Vertex AI", hint=_nearest(found, count))
-    return Shape(chosen, found.accelerator, count)
+    return _shape(found, count, chosen)
+
+
+def _shape(gpu: Gpu, count: int, machine: str) -> Shape:
+    return Shape(machine, gpu.accelerator, count, dict(gpu.topologies).get((machine, count)))
+
+
+def _without_gpu(machine: str, facts: Catalogue) -> str:
+    """A machine by hand that is to carry no GPU."""
+    carrier = facts.machines.get(machine)
+    family, kind, size = ([*machine.split("-"), "", ""])[:3]
+    if carrier and family != "n1":  # the one family whose GPUs are attached as wished
+        choice = " or ".join(f"{carrier.name}:{count}" for count in dict(carrier.shapes)[machine])
+        raise InputError(f"{machine} always has GPUs", hint=f"say so: resources.gpu: {choice}")
+    fewest = facts.cpu["smallest"].get(family, {}).get(kind, 1)
+    if family not in facts.cpu["families"] or kind not in facts.cpu["classes"] or not size.isdigit():
+        known = [
+            *facts.machines,
+            *(
+                f"{one}-{each}-{n}"
+                for one in facts.cpu["families"]
+                for each in ("standard", "highmem")
+                for n in (4, 8, 16, 32)
+            ),
+        ]
+        near = difflib.get_close_matches(machine, known, n=2, cutoff=0.5)
+        raise InputError(
+            f"{machine} is no machine type of Vertex AI training",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"write for example {facts.cpu_machine}",
+        )
+    if int(size) < fewest:
+        raise InputError(
+            f"{machine} is too small for Vertex AI training", hint=f"{family}-{kind}-{fewest} is the smallest"
+        )
+    return machine
 
 
 def _on_machine(gpu: Gpu, count: int, machine: str) -> Shape:
-    counts = dict(gpu.shapes).get(machine)
-    if counts and count in counts:
-        return Shape(machine, gpu.accelerator, count)
-    if counts:
+    if gpu.carries(machine, count):
+        return _shape(gpu, count, machine)
+    if counts := dict(gpu.shapes).get(machine):
         choice = " or ".join(f"{gpu.name}:{n}" for n in counts)
         raise InputError(f"{machine} does not carry {gpu.name}:{count}", hint=f"it carries {choice}")
     fitting = [name for name, carried in gpu.shapes if count in carried]
@@ -132,6 +228,10 @@ def _on_machine(gpu: Gpu, count: int, machine: str) -> Shape:
 
 
 def _nearest(gpu: Gpu, count: int) -> str:
-    below = [n for n in gpu.counts if n < count][-1:]
-    above = [n for n in gpu.counts if n > count][:1]
-    return "there is " + " or ".join(f"{gpu.name}:{n} on {gpu.machine_for(n)}" for n in below + above)
+    step = gpu.multiple
+    known = {*gpu.counts, *((count // step * step, (count // step + 1) * step) if step else ())} - {0}
+    near = [
+        max((n for n in known if n < count), default=None),
+        min((n for n in known if n > count), default=None),
+    ]
+    return "there is " + " or ".join(f"{gpu.name}:{n} on {gpu.machine_for(n)}" for n in near if n)

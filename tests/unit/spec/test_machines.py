@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from contextlib import suppress
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
 from headway.errors import InputError
-from headway.spec.machines import Gpu, Shape, catalogue, resolve
+from headway.spec.candidates import Strategy
+from headway.spec.machines import Gpu, Shape, catalogue, overlaid, packaged, read, resolve
 
 GPUS = list(catalogue().gpus.values())
 CARRIED = [(gpu, machine, count) for gpu in GPUS for machine, counts in gpu.shapes for count in counts]
@@ -15,7 +21,8 @@ NOT_COUNTED = [(gpu, count) for gpu in GPUS for count in range(18) if count not 
 
 @pytest.mark.parametrize(("gpu", "machine", "count"), CARRIED, ids=lambda v: getattr(v, "name", str(v)))
 def test_every_machine_of_the_catalogue_can_be_asked_for(gpu: Gpu, machine: str, count: int) -> None:
-    assert resolve(f"{gpu.name}:{count}", machine) == Shape(machine, gpu.accelerator, count)
+    topology = dict(gpu.topologies).get((machine, count))
+    assert resolve(f"{gpu.name}:{count}", machine) == Shape(machine, gpu.accelerator, count, topology)
 
 
 @pytest.mark.parametrize(("gpu", "count"), COUNTED, ids=lambda v: getattr(v, "name", str(v)))
@@ -85,13 +92,88 @@ def test_a_gpu_on_a_machine_of_another_family_says_where_it_is() -> None:
     assert caught.value.hint == "a100:4 is on a2-highgpu-4g"
 
 
-def test_the_catalogue_is_dated_and_its_names_are_googles() -> None:
+def test_the_catalogue_is_dated_and_says_where_gpus_are() -> None:
     assert catalogue().date.startswith("20")
-    assert all(gpu.accelerator.startswith("NVIDIA_") and gpu.regions for gpu in GPUS)
+    assert all(gpu.is_tpu or gpu.regions for gpu in GPUS)
 
 
-def test_the_accelerators_are_known_to_googles_client() -> None:
-    from google.cloud.aiplatform_v1.types import AcceleratorType
+def shapes_of_the_table() -> set[tuple[str, ...]]:
+    """Google's table, written down apart from the catalogue: gpu, machine, accelerator, topology."""
+    with (Path(__file__).parent / "golden" / "shapes.csv").open(encoding="utf-8", newline="") as file:
+        return {tuple(row.values()) for row in csv.DictReader(file)}
 
-    known = set(AcceleratorType.__members__)
-    assert {gpu.accelerator for gpu in GPUS} <= known
+
+def test_the_shapes_of_googles_table_are_taken_and_no_others() -> None:
+    machines = sorted({machine for gpu in GPUS for machine, _ in gpu.shapes})
+    counts = [*range(1, 18), 32, 64, 128, 256, 512, 1024]
+    taken = set()
+    for gpu in GPUS:
+        for count in counts:
+            for machine in machines:
+                with suppress(InputError):
+                    shape = resolve(f"{gpu.name}:{count}", machine)
+                    wish = f"{gpu.name}:{shape.count}"
+                    taken.add((wish, shape.machine, shape.accelerator or "", shape.topology or ""))
+    beyond = {row for row in taken if row[1] == "cloud-tpu" and int(row[0].partition(":")[2]) > 64}
+    assert taken - beyond == shapes_of_the_table()
+
+
+def test_every_wish_of_googles_table_becomes_exactly_one_of_its_shapes() -> None:
+    table = shapes_of_the_table()
+    for wish in {row[0] for row in table}:
+        shape = resolve(wish)
+        assert (wish, shape.machine, shape.accelerator or "", shape.topology or "") in table
+
+
+NOT_FOR_TRAINING = {
+    "ACCELERATOR_TYPE_UNSPECIFIED",
+    "NVIDIA_TESLA_K80",  # no longer offered
+    "TPU_V4_POD",  # no machine of custom training has it
+    "TPU_V5_LITEPOD",  # told by machine type and topology instead
+}
+
+
+def test_a_new_version_of_googles_client_that_knows_other_gpus_is_noticed() -> None:
+    from google.cloud.aiplatform_v1.types import AcceleratorType, Scheduling
+
+    known = set(AcceleratorType.__members__) - NOT_FOR_TRAINING
+    ours = {gpu.accelerator for gpu in GPUS if gpu.accelerator}
+    assert known - ours == set(), "Google's client knows a GPU that machines.toml lacks: add its shapes"
+    assert ours - known == set(), "Google's client has dropped a GPU of machines.toml: take it out there"
+    numbers = {name: Scheduling.Strategy[name].value for name in get_args(Strategy)}
+    assert numbers == {"STANDARD": 3, "SPOT": 4, "FLEX_START": 6}, "a strategy's number has changed"
+
+
+@pytest.mark.parametrize(
+    ("machine", "said", "hint"),
+    [
+        ("a2-highgpu-1g", "always has GPUs", "say so: resources.gpu: a100:1"),
+        ("n1-standard-2", "too small for Vertex AI training", "n1-standard-4 is the smallest"),
+        ("n1-standrad-8", "no machine type", "did you mean n1-standard-8"),
+        ("big", "no machine type", "write for example n1-standard-4"),
+    ],
+)
+def test_a_machine_by_hand_is_checked_without_a_gpu_too(machine: str, said: str, hint: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        resolve(None, machine)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("machine", ["e2-standard-8", "n2-highmem-2", "c2-standard-60", "n1-standard-8"])
+def test_a_cpu_machine_by_hand_is_taken(machine: str) -> None:
+    assert resolve(None, machine) == Shape(machine)
+
+
+def test_ones_own_facts_lie_over_those_of_the_package() -> None:
+    own = {
+        "gpu": {
+            "l4": {"regions": ["mars-north1"]},
+            "x1": {"accelerator": "NVIDIA_X1", "shapes": [{"machine": "x1-big-1g", "counts": [1]}]},
+        }
+    }
+    facts = read(overlaid(packaged(), own))
+    assert facts.gpus["l4"].regions == ("mars-north1",)
+    assert facts.gpus["l4"].shapes == catalogue().gpus["l4"].shapes
+    assert resolve("x1", facts=facts) == Shape("x1-big-1g", "NVIDIA_X1", 1)
+    with pytest.raises(InputError, match="no GPU named 'x1'"):
+        resolve("x1")
