@@ -303,6 +303,18 @@ class TestFailures:
         assert status.code == 9
         assert told in status.message
 
+    def test_a_request_that_cannot_be_sent_fails_and_is_tried_at_the_next_tick(
+        self, scheduler: CloudSchedulerClient, timed: Emulator, target: Target
+    ) -> None:
+        """HTTP has no header outside ASCII and Latin-1: the attempt fails, and the schedule goes on."""
+        created = made(scheduler, target.url, http_target={"headers": {"X-Name": "\u0416"}})
+        step(timed, advance="1h")
+        first = scheduler.get_job(name=created.name)
+        step(timed, advance="1h")
+        second = scheduler.get_job(name=created.name)
+        assert first.status.code == second.status.code == 3
+        assert second.last_attempt_time > first.last_attempt_time
+
     def test_a_target_that_is_not_there_is_unavailable(
         self, scheduler: CloudSchedulerClient, timed: Emulator
     ) -> None:

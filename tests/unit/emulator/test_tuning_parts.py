@@ -166,3 +166,20 @@ def test_the_objective_is_turned_so_that_more_is_better() -> None:
     upward = {"metrics": [{"metricId": "loss", "goal": "MAXIMIZE"}]}
     assert measurements.objective(measurement, upward) == 0.5
     assert study.written(2.5) == "2.5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"loss": null}',
+        '{"loss": [1]}',
+        '{"loss": 1, "global_step": Infinity}',
+        '{"loss": 1, "global_step": [1]}',
+        '{"loss": 1, "timestamp": Infinity}',
+        '{"loss": 1, "timestamp": null}',
+        "[" * 100_000,
+    ],
+)
+def test_a_wrong_report_hangs_no_trial(text: str) -> None:
+    """A trial's end is written with its last measurements: what cannot be read must not stop that."""
+    assert len(read(f"{text}\n{line(0.5, 1)}", LOSS, 100.0)) == 1

@@ -65,6 +65,7 @@ class Outcome:
 
 LATE = Outcome(4, 504, "URL_TIMEOUT-TIMEOUT_WEB. Original HTTP response code number = 504")
 """As logged for a handler slower than the attempt deadline."""
+BROKEN = Outcome(13, 0, "INTERNAL", "Internal error of the emulator; see what it has printed.")
 CUT_OFF = Outcome(14, 0, "URL_UNREACHABLE-UNREACHABLE_NO_RESPONSE", "The emulator ended during the attempt.")
 
 
@@ -102,6 +103,8 @@ async def call(client: httpx.AsyncClient, settings: Settings, job: Document, due
                 await response.aclose()
     except Refused as error:
         return Outcome(9, 0, "URL_REJECTED-REJECTED_RPC_APP_ERROR", str(error))
+    except ValueError as error:  # such as a header that is not ASCII
+        return Outcome(3, 0, "URL_REJECTED-REJECTED_BAD_REQUEST", f"The request cannot be sent: {error}.")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         text = f"{urlsplit(url).netloc} did not answer: {error or type(error).__name__}."
         return Outcome(14, 0, "URL_UNREACHABLE-UNREACHABLE_NO_RESPONSE", text)

@@ -8,22 +8,26 @@ it is retried by the job's retry settings, and never silently sent a second time
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import sys
 import threading
-from collections.abc import Coroutine
+import traceback
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from headway_emulator.engine.clock import SECOND, Alarm, Clock, Hold, timestamp
 from headway_emulator.engine.scheduling import calls as schedule_calls
 from headway_emulator.engine.scheduling import schedule
-from headway_emulator.engine.scheduling.calls import CUT_OFF, LATE, Outcome
+from headway_emulator.engine.scheduling.calls import BROKEN, CUT_OFF, LATE, Outcome
 from headway_emulator.engine.scheduling.log import ScheduleLog
 from headway_emulator.engine.scheduling.retry import next_try
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.settings import Settings
 
+T = TypeVar("T")
 KIND = "schedulerJob"
 PLAN = "schedulerPlan"
 HOLD_SECONDS = 5.0
@@ -135,16 +139,23 @@ class Scheduler:
 
     async def _scheduled(self, name: str, plan: Plan, hold: Hold) -> None:
         with hold:
-            with self._store.transaction():
-                job = self._store.get(KIND, name)
-                if job is None or self._plan(name) != plan:
-                    return  # changed, paused or deleted in between
-                now = self._clock.now_ns()
-                plan = replace(plan, first=plan.first or now, tries=plan.tries + 1, sending=True)
-                self._store.put(PLAN, name, asdict(plan))
-                self._begin(job, plan.tick)
-            outcome = await self._attempt(job, plan.tick, hold)
-            self._finish(name, plan, outcome)
+            begun = await _insist(lambda: self._take_up(name, plan))
+            if begun is not None:
+                job, sending = begun
+                outcome = await self._attempt(job, plan.tick, hold)
+                await _insist(lambda: self._finish(name, sending, outcome))
+
+    def _take_up(self, name: str, plan: Plan) -> tuple[Document, Plan] | None:
+        """None where the job was changed, paused or deleted in between."""
+        with self._store.transaction():
+            job = self._store.get(KIND, name)
+            if job is None or self._plan(name) != plan:
+                return None
+            first = plan.first or self._clock.now_ns()
+            plan = replace(plan, first=first, tries=plan.tries + 1, sending=True)
+            self._store.put(PLAN, name, asdict(plan))
+            self._begin(job, plan.tick)
+        return job, plan
 
     async def _forced(self, name: str, hold: Hold) -> None:
         with hold:
@@ -177,6 +188,9 @@ class Scheduler:
         letting.cancel()
         alarm.cancel()
         if task in done and not task.cancelled():
+            if (bug := task.exception()) is not None:  # printed, and the schedule goes on
+                traceback.print_exception(bug, file=sys.stderr)
+                return BROKEN
             return task.result()
         task.cancel()
         return LATE
@@ -228,6 +242,16 @@ class Scheduler:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
         if self._client is not None:
             await self._client.aclose()
+
+
+async def _insist(write: Callable[[], T]) -> T:
+    """Again and again while the state takes no more, until the scheduler is closed: no plan is lost."""
+    while True:
+        try:
+            return write()
+        except sqlite3.OperationalError as error:
+            sys.stderr.write(f"headway-emulator: schedules wait, for the state cannot be written: {error}\n")
+            await asyncio.sleep(1.0)
 
 
 def _thread_safe(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome]) -> None:

@@ -29,7 +29,7 @@ def read(text: str, study: Study, began: float) -> list[Document]:
         try:
             report = json.loads(line)
             reported = _report(report, study, began) if isinstance(report, dict) else None
-        except ValueError:
+        except (ValueError, TypeError, OverflowError, RecursionError):
             continue
         if reported is not None:
             found.append(reported)
@@ -46,6 +46,8 @@ def _report(report: Mapping[str, Any], study: Study, began: float) -> Document |
     if not metrics:
         return None
     elapsed = max(0.0, float(report.get("timestamp", began)) - began)
+    if not math.isfinite(elapsed):
+        return None
     step = max(0, int(report.get("global_step") or 0))
     return {"stepCount": str(step), "elapsedDuration": f"{elapsed:.6f}s", "metrics": metrics}
 

@@ -61,7 +61,8 @@ class Tuning:
         try:
             self._loop.ask(partial(self._advance, name, fresh=True))
         except Closed as error:
-            raise ApiError("UNAVAILABLE", "The emulator is ending.") from error
+            self._post(name)  # it is kept, and goes on when it can
+            raise ApiError("UNAVAILABLE", "The emulator is ending, or cannot write its state.") from error
         except ApiError:
             self._store.delete(KIND, name)
             raise
@@ -203,6 +204,7 @@ class Tuning:
             self._store.put(OWNER, custom_job, {"job": job["name"], "trial": trial})
             document = _trial(trial, custom_job, suggestion, training["createTime"])
             self._store.put(_kind(job["name"]), trial, document)
+            self._watch.add(custom_job)  # now: it may be over before `start` returns
 
         self._trainings.start(order, written)
         self._say(
@@ -210,7 +212,6 @@ class Tuning:
             "INFO",
             f"Trial {trial} runs as custom job {custom_id}: {' '.join(_given(suggestion))}",
         )
-        self._watch.add(custom_job)
 
     def _end(self, name: str, state: str, status: str, message: str) -> None:
         changes: Document = {"state": state, "endTime": self._now()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 from headway_emulator.engine.jobs.replicas import PRIMARY
@@ -47,7 +49,7 @@ class Watch:
     def _run(self) -> None:
         while (watched := self._due()) is not None:
             for training in watched:
-                content = self._trainings.read(training, PRIMARY, METRIC_FILE)
+                content = self._read(training)
                 with self._changed:
                     if self._closed:
                         return
@@ -55,7 +57,19 @@ class Watch:
                     if content and new:
                         self._last[training] = content
                 if content and new:
-                    self._measured(training, content.decode(errors="replace"))
+                    self._tell(training, content.decode(errors="replace"))
+
+    def _tell(self, training: str, content: str) -> None:
+        try:
+            self._measured(training, content)
+        except Exception:  # noqa: BLE001 - what goes wrong with one trial must not end the measuring of all; it is printed
+            traceback.print_exc(file=sys.stderr)
+
+    def _read(self, training: str) -> bytes | None:
+        try:
+            return self._trainings.read(training, PRIMARY, METRIC_FILE)
+        except OSError:
+            return None  # it is being replaced, or is none that can be read
 
     def _due(self) -> list[str] | None:
         """What is to be read now, after a while; None at the end."""
