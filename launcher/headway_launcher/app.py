@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway_launcher.commands import config, data, doctor, follow, local, plan, runs, submit, version
+from headway_launcher.commands import config, data, doctor, follow, gpus, local, plan, runs, submit, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": runs.cancel,
     "pull": runs.pull,
     "doctor": doctor.doctor,
+    "gpus": gpus.gpus,
     "version": version.version,
 }
 

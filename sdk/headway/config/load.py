@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from headway.config import document, keys, words
 from headway.config.document import Document, KeyPath, Mark
+from headway.config.facts import facts
 from headway.config.interpolation import resolve
 from headway.config.problems import Problem, translate
 from headway.errors import ConfigError, InputError
 from headway.spec import machines
 from headway.spec.candidates import Unfit, check
 from headway.spec.job import JobSpec
+from headway.spec.machines import Catalogue
 
 DEFAULT = "default"
 
@@ -38,6 +40,7 @@ class Loaded:
     spec: JobSpec
     path: Path
     sources: Mapping[KeyPath, Origin]
+    facts: Catalogue
 
     @property
     def root(self) -> Path:
@@ -61,6 +64,7 @@ def load(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] 
     Raises ConfigError for the first thing wrong, with all others in its details.
     """
     file = _existing(path)
+    known = facts(file.parent)
     read = document.read(file)
     values, sources = _apply(read, file, [*words.parse(overrides), *words.from_flags(flags)])
     values, problems = resolve(_without_blanks(values, ()))
@@ -70,12 +74,12 @@ def load(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] 
     except ValidationError as error:
         unresolved = {problem.path for problem in problems}
         problems += [found for found in translate(error) if found.path not in unresolved]
-    problems += _gpu_problems(values)
+    problems += _gpu_problems(values, known)
     if spec is not None and not problems:
-        problems += _forbidden(spec)
+        problems += _forbidden(spec, known)
     if spec is None or problems:
         raise _as_error(problems, file, sources)
-    return Loaded(spec, file, sources)
+    return Loaded(spec, file, sources, known)
 
 
 def _existing(path: Path) -> Path:
@@ -129,7 +133,7 @@ def _without_blanks(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     return kept
 
 
-def _gpu_problems(values: dict[str, Any]) -> Iterator[Problem]:
+def _gpu_problems(values: dict[str, Any], known: Catalogue) -> Iterator[Problem]:
     """What is wrong with the GPUs themselves, told together with what else is."""
     resources = values.get("resources")
     if not isinstance(resources, dict):
@@ -140,17 +144,17 @@ def _gpu_problems(values: dict[str, Any]) -> Iterator[Problem]:
         return
     for wish in filter(lambda wish: isinstance(wish, str), gpus):
         try:
-            machines.resolve(wish, machine)
+            machines.resolve(wish, machine, known)
         except InputError as error:
             at = "machine" if machine and error.message.startswith(machine) else "gpu"
             yield Problem(("resources", at), error.message, error.hint)
             return
 
 
-def _forbidden(spec: JobSpec) -> Iterator[Problem]:
+def _forbidden(spec: JobSpec, known: Catalogue) -> Iterator[Problem]:
     """What Vertex AI would refuse of the whole."""
     try:
-        check(spec.resources, spec.limits)
+        check(spec.resources, spec.limits, known)
     except Unfit as error:
         yield Problem(tuple(error.key.split(".")), error.message, error.hint)
 

@@ -36,7 +36,7 @@ def look_for_place(*, profile: str | None, local: bool, start: Path, state: Path
         if profile is not None:
             raise ConfigError("--local and --profile exclude each other", hint="give one of them")
         return stack.read_local_place(state)
-    file = _find(start)
+    file = find_file(start)
     if file is None:
         raise ConfigError(
             f"there is no {FILE} in {start.absolute()} or above it, so it is not known where to run",
@@ -53,7 +53,8 @@ def default_state() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "headway"
 
 
-def _find(start: Path) -> Path | None:
+def find_file(start: Path) -> Path | None:
+    """The headway.toml of a folder, or of the nearest one above it; of a file, as of its folder."""
     here = start.absolute()
     return next((file for folder in (here, *here.parents) if (file := folder / FILE).is_file()), None)
 

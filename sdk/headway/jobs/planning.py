@@ -41,7 +41,13 @@ class Prepared:
         """The same content as another run: the `number`th."""
         pins = self.plan
         plan = make_plan(
-            self.loaded.spec, self.place, code=pins.code, image=pins.image, data=pins.data, again=number
+            self.loaded.spec,
+            self.place,
+            code=pins.code,
+            image=pins.image,
+            data=pins.data,
+            again=number,
+            facts=self.loaded.facts,
         )
         return replace(self, plan=plan)
 
@@ -125,7 +131,7 @@ def prepare(
     uri = image_uri(place, environment.digest)
     image = ImagePin(digest=environment.digest, base=spec.environment.base, uri=uri)
     try:
-        plan = make_plan(spec, place, code=code, image=image, data=pins)
+        plan = make_plan(spec, place, code=code, image=image, data=pins, facts=loaded.facts)
     except Unfit as error:
         raise loaded.error(error.key, error.message, hint=error.hint) from error
     return Prepared(loaded, place, bundle, environment, plan)

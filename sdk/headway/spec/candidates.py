@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from headway.errors import InputError
 from headway.spec.job import Limits, Resources, format_duration
 from headway.spec.machines import NO_GPU, Catalogue, Gpu, Shape, catalogue, resolve, wishes
-
-Strategy = Literal["STANDARD", "SPOT", "FLEX_START"]
-"""Names of Vertex AI's Scheduling.Strategy; ON_DEMAND and LOW_COST are deprecated there."""
+from headway.spec.prices import Strategy
 
 FLEX_START_LONGEST = timedelta(days=7)
 """Longest timeout of a flex-start job (Google's page "schedule-jobs-dws")."""
@@ -69,6 +66,7 @@ def candidates(resources: Resources, region: str, facts: Catalogue | None = None
 
 
 def _candidates(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Iterator[Candidate]:
+    asked = strategy(resources.spot, resources.flex_start is not None)
     for wish in wishes(resources.gpu):
         gpu, shape = _resolved(wish, resources.machine, facts)
         for region in _offering(gpu, regions):
@@ -79,6 +77,7 @@ def _candidates(resources: Resources, regions: Sequence[str], facts: Catalogue) 
                 accelerator=shape.accelerator,
                 accelerator_count=shape.count if shape.accelerator else 0,
                 tpu_topology=shape.topology,
+                usd_hour=facts.usd_hour(shape, region, asked, resources.nodes),
             )
 
 

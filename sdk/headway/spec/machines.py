@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from headway.errors import InputError
+from headway.spec.prices import Prices, Strategy, packaged
 
 NO_GPU = ("none", "")
 
@@ -84,6 +85,24 @@ class Catalogue:
     cpu_machine: str
     gpus: dict[str, Gpu]
     cpu: Mapping[str, Any]
+    table: Mapping[str, Any]
+    prices: Prices
+
+    def overlaid(self, own: Mapping[str, Any]) -> Catalogue:
+        """With the tables of `own` laid over. Raises as `read` does."""
+        return read(_overlaid(self.table, own), self.prices)
+
+    def usd_hour(self, shape: Shape, region: str, strategy: Strategy, nodes: int = 1) -> float | None:
+        """USD an hour of so many machines of a shape; None where no price is known."""
+        return self.prices.usd_hour(
+            shape.machine,
+            # a TPU told by its machine alone is in no price list yet
+            shape.accelerator or shape.topology,
+            shape.count,
+            region=region,
+            strategy=strategy,
+            nodes=nodes,
+        )
 
     def find(self, name: str) -> Gpu:
         """The GPU of that name or alias. Raises InputError naming the nearest ones."""
@@ -106,28 +125,27 @@ class Catalogue:
 
 @cache
 def catalogue() -> Catalogue:
-    """The facts of the package's machines.toml (dated there)."""
-    return read(packaged())
+    """The facts of the package's machines.toml and prices.csv (dated there)."""
+    text = (files(__package__) / "machines.toml").read_text(encoding="utf-8")
+    return read(tomllib.loads(text), packaged())
 
 
-def packaged() -> dict[str, Any]:
-    """The tables of the package's machines.toml."""
-    return tomllib.loads((files(__package__) / "machines.toml").read_text(encoding="utf-8"))
+def read(table: Mapping[str, Any], prices: Prices) -> Catalogue:
+    """A catalogue from its tables. Raises KeyError, TypeError or ValueError where they are none."""
+    gpus = {name: _gpu(name, row) for name, row in table["gpu"].items()}
+    return Catalogue(str(table["date"]), table["cpu_machine"], gpus, table["cpu"], table, prices)
 
 
-def overlaid(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` laid over `table`, key by key; a GPU's `shapes` and `regions` are replaced as a whole."""
+def _overlaid(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Key by key; a list, such as a GPU's `shapes` or `regions`, is replaced as a whole."""
     merged = dict(table)
     for key, value in own.items():
         below = merged.get(key)
-        merged[key] = overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = _overlaid(below, value)
+        else:
+            merged[key] = value
     return merged
-
-
-def read(table: Mapping[str, Any]) -> Catalogue:
-    """A catalogue from its tables. Raises KeyError, TypeError or ValueError where they are none."""
-    gpus = {name: _gpu(name, row) for name, row in table["gpu"].items()}
-    return Catalogue(str(table["date"]), table["cpu_machine"], gpus, table["cpu"])
 
 
 def _gpu(name: str, row: Mapping[str, Any]) -> Gpu:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from headway.spec import layout
-from headway.spec.candidates import Candidate, Strategy, candidates, strategy
+from headway.spec.candidates import Candidate, candidates, strategy
 from headway.spec.job import JobSpec
+from headway.spec.machines import Catalogue, catalogue
 from headway.spec.place import Place
+from headway.spec.prices import Strategy
 
 
 class _Value(BaseModel):
@@ -152,12 +154,14 @@ def make_plan(
     image: ImagePin,
     data: Sequence[DataPin],
     again: int = 1,
+    facts: Catalogue | None = None,
 ) -> Plan:
     """Compute everything about a run. `again` tells equal runs apart: the second one asked for is 2.
 
     Raises Unfit where no machine has the GPUs asked for, or Vertex AI would refuse them so.
     """
-    attempts = candidates(spec.resources, place.region)
+    facts = facts or catalogue()
+    attempts = candidates(spec.resources, place.region, facts)
     first, flex_start = attempts[0], spec.resources.flex_start
     config = spec.model_dump(mode="json", by_alias=True)
     claim = _claim(config, code, image, data)

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from headway.errors import InputError
-from headway.spec.candidates import Strategy
-from headway.spec.machines import Gpu, Shape, catalogue, overlaid, packaged, read, resolve
+from headway.spec.machines import Gpu, Shape, catalogue, resolve
+from headway.spec.prices import Strategy
 
 GPUS = list(catalogue().gpus.values())
 CARRIED = [(gpu, machine, count) for gpu in GPUS for machine, counts in gpu.shapes for count in counts]
@@ -171,7 +171,7 @@ def test_ones_own_facts_lie_over_those_of_the_package() -> None:
             "x1": {"accelerator": "NVIDIA_X1", "shapes": [{"machine": "x1-big-1g", "counts": [1]}]},
         }
     }
-    facts = read(overlaid(packaged(), own))
+    facts = catalogue().overlaid(own)
     assert facts.gpus["l4"].regions == ("mars-north1",)
     assert facts.gpus["l4"].shapes == catalogue().gpus["l4"].shapes
     assert resolve("x1", facts=facts) == Shape("x1-big-1g", "NVIDIA_X1", 1)

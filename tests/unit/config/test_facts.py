@@ -1,0 +1,83 @@
+"""One's own machines.toml and prices.csv lie over the package's catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headway.config import load
+from headway.config.facts import facts
+from headway.errors import ConfigError
+from headway.spec.machines import catalogue
+
+OWN = """
+date = "2026-12-01"
+[gpu.l4]
+regions = ["mars-north1"]
+[gpu.x1]
+accelerator = "NVIDIA_X1"
+shapes = [{ machine = "x1-big-1g", counts = [1] }]
+"""
+
+
+@pytest.fixture(autouse=True)
+def xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    (tmp_path / "xdg" / "headway").mkdir(parents=True)
+    return tmp_path / "xdg" / "headway"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo" / "job"
+    folder.mkdir(parents=True)
+    (tmp_path / "repo" / "headway.toml").write_text("")
+    text = "name: a\nentrypoint: t.py\nresources: {gpu: x1, regions: [mars-north1]}\n"
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+def test_without_files_it_is_the_packages(project: Path) -> None:
+    assert facts(project) == catalogue()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_file_beside_headway_toml_or_in_the_config_folder_is_laid_over(
+    project: Path, xdg: Path, beside: bool
+) -> None:
+    folder = project.parent if beside else xdg
+    (folder / "machines.toml").write_text(OWN)
+    found = facts(project)
+    assert found.gpus["l4"].regions == ("mars-north1",)
+    assert "2026-12-01" in found.date
+    assert load(project).spec.resources.gpu == "x1"
+
+
+def test_the_nearer_file_wins(project: Path, xdg: Path) -> None:
+    (xdg / "machines.toml").write_text('[gpu.l4]\nregions = ["far"]\n')
+    (project.parent / "machines.toml").write_text('[gpu.l4]\nregions = ["near"]\n')
+    assert facts(project).gpus["l4"].regions == ("near",)
+
+
+def test_ones_own_prices_count(project: Path) -> None:
+    text = "# date: 2026-12-01\nkind,name,region,on_demand\nmachine,n1-standard-4,mars-north1,100\n"
+    (project.parent / "prices.csv").write_text(text)
+    found = facts(project).prices
+    assert found.usd_hour("n1-standard-4", None, 0, region="mars-north1") == pytest.approx(115)
+    assert "own prices 2026-12-01" in found.date
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("machines.toml", "[gpu.x]\n", "'shapes' is missing"),
+        ("machines.toml", "gpu = ", "cannot be read"),
+        ("machines.toml", "gpu = 3", "cannot be read"),
+        ("prices.csv", "kind,name,region,on_demand\nmachine,m,r,dear\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_not_of_the_form_is_named(project: Path, name: str, text: str, said: str) -> None:
+    (project.parent / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"{name}: .*{said}"):
+        facts(project)
