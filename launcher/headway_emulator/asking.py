@@ -23,6 +23,8 @@ class Refused(Exception):
 def ask(url: str, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """The JSON of a successful answer. No proxy is used: an emulator is an address of this machine."""
     parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise Refused(f"{url} is no emulator's address: it looks like http://127.0.0.1:8585.")
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=DEADLINE)
     headers = {"Content-Type": "application/json"} if body is not None else {}
     try:
@@ -38,7 +40,8 @@ def ask(url: str, verb: str, path: str, body: Mapping[str, Any] | None = None) -
     except ValueError as error:
         raise Refused(f"{url} is no emulator: it answered {text[:80]!r}.", response.status) from error
     if response.status >= 400:
-        raise Refused(_message(answer) or f"HTTP {response.status}", response.status)
+        said = _message(answer) or f"{url} is no emulator: it answered HTTP {response.status}."
+        raise Refused(said, response.status)
     return answer
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from headway_emulator.api.recording import Recorder
 from headway_emulator.engine.builds.builds import Builds
@@ -35,7 +36,6 @@ class Unusable(Exception):
 def open_world(settings: Settings) -> World:
     """Everything, with the unfinished work of the emulator before this one picked up."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    lock = _lock(settings.state)
     store = Store(settings.state / "state.sqlite3")
     clock = _clock(settings, store)
     faults = Faults(store, clock)
@@ -68,7 +68,6 @@ def open_world(settings: Settings) -> World:
         faults,
         recorder,
         scheduler,
-        lock,
     )
 
 
@@ -81,19 +80,21 @@ def close(world: World) -> None:
     world.clock.close()
     world.recorder.close()
     world.store.close()
-    world.lock.close()
 
 
-def _lock(state: Path) -> IO[str]:
-    """Held until the file is closed or the process ends, however it ends."""
-    file = (state / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        text = f"Another emulator runs on the state folder {state}. Stop it, or give another --state."
-        raise Unusable(text) from error
-    return file
+@contextlib.contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Keeps a second emulator from the same state while the block runs. Raises Unusable where one is there.
+
+    It also goes with this process, however that ends.
+    """
+    with (state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = f"Another emulator runs on the state folder {state}. Stop it, or give another --state."
+            raise Unusable(text) from error
+        yield
 
 
 def _clock(settings: Settings, store: Store) -> Clock:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -43,15 +43,34 @@ def own(state: Path) -> Iterator[Network]:
         _end_forsaken(client)
         network = _ensured(client, name, state)
     except (DockerException, OSError) as error:  # the errors of requests are OSErrors
-        raise NoEngine(
-            f"No Docker engine answers ({error}). Start one, or use --executor process."
-        ) from error
+        raise NoEngine(_no_engine(error)) from error
     try:
         yield network
     finally:
         with suppress(APIError, OSError):  # in use still, or the engine has gone
             client.networks.get(name).remove()
         client.close()
+
+
+def named(name: str) -> Network:
+    """One that somebody has made. Raises NoEngine where it is not there."""
+    from docker import DockerClient
+    from docker.errors import DockerException, NotFound
+
+    try:
+        client = DockerClient.from_env(timeout=DEADLINE)
+        try:
+            return _described(name, client.networks.get(name).attrs)
+        finally:
+            client.close()
+    except NotFound as error:
+        raise NoEngine(f"There is no Docker network {name}: docker network create {name}") from error
+    except (DockerException, OSError) as error:  # the errors of requests are OSErrors
+        raise NoEngine(_no_engine(error)) from error
+
+
+def _no_engine(error: Exception) -> str:
+    return f"No Docker engine answers ({error}). Start one, or use --executor process."
 
 
 def _end_forsaken(client: DockerClient) -> None:
@@ -81,8 +100,14 @@ def _ensured(client: DockerClient, name: str, state: Path) -> Network:
         except APIError as error:
             raise NoEngine(f"Docker could not make the network {name}: {error.explanation}") from error
         found = client.networks.list(names=[f"^{name}$"])
-    config = found[0].attrs["IPAM"]["Config"][0]
-    gateway = config.get("Gateway") or str(ip_network(config["Subnet"])[1])
+    return _described(name, found[0].attrs)
+
+
+def _described(name: str, attributes: Mapping[str, Any]) -> Network:
+    configs = attributes["IPAM"]["Config"]
+    if not configs:  # such as the engine's networks `host` and `none`
+        return Network(name, "")
+    gateway = configs[0].get("Gateway") or str(ip_network(configs[0]["Subnet"])[1])
     return Network(name, gateway if _is_ours(gateway) else "")
 
 

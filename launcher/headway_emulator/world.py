@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import IO
 
 from headway_emulator.api.recording import Recorder
 from headway_emulator.engine.builds.builds import Builds
@@ -34,8 +33,6 @@ class World:
     faults: Faults
     recorder: Recorder
     scheduler: Scheduler
-    lock: IO[str]
-    """Keeps a second emulator from the same state."""
 
     def location(self, project: str, location: str) -> str:
         """The parent as Vertex AI spells it in names: with the project's number."""

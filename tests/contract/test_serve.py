@@ -223,6 +223,49 @@ def test_a_second_one_on_the_same_state_is_refused_and_leaves_the_first_alone(al
     assert alone.record["pid"] == process.pid
 
 
+@pytest.mark.docker
+def test_a_second_one_on_the_same_state_leaves_the_first_its_network(alone: Alone) -> None:
+    alone.serve("--port", "0", "--executor", "docker")
+    code, _, text = alone.says("serve", "--port", "0", "--executor", "docker")
+    assert (code, "Another emulator runs on the state folder" in text) == (3, True)
+    assert requests.get(alone.record["url"], timeout=10).json()["pid"] == alone.record["pid"]
+
+
+@pytest.mark.docker
+def test_a_network_that_is_not_there_is_named_with_the_way_to_make_it(alone: Alone) -> None:
+    code, _, text = alone.says("serve", "--port", "0", "--executor", "docker", "--network", "nowhere-net")
+    assert code == 3
+    assert "There is no Docker network nowhere-net: docker network create nowhere-net" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--port", "99999"), "99999 is no port: 1 to 65535, or 0 for a free one."),
+        (("--grace", "-3"), "The grace is 0 seconds or more, not -3."),
+        (("--ephemeral", "--state", "kept"), "--ephemeral keeps nothing in kept: leave one of the two out."),
+    ],
+    ids=["port", "grace", "state"],
+)
+def test_a_flag_that_makes_no_sense_is_a_usage_error(alone: Alone, words: tuple[str, ...], said: str) -> None:
+    code, _, text = alone.says("serve", "--executor", "process", *words)
+    assert (code, text) == (2, f"headway-emulator: {said}\n")
+
+
+def test_an_address_that_is_no_emulator_s_is_told(alone: Alone) -> None:
+    code, _, text = alone.says("clock", "--url", "127.0.0.1:8585")
+    assert code == 3
+    assert "127.0.0.1:8585 is no emulator's address: it looks like http://127.0.0.1:8585." in text
+
+
+def test_a_server_that_is_no_emulator_is_told(alone: Alone) -> None:
+    process = alone.serve("--port", "0", "--executor", "process")
+    port = storage_process(process).net_connections()[0].laddr.port
+    code, _, text = alone.says("clock", "--url", f"http://127.0.0.1:{port}")
+    assert code == 3
+    assert f"http://127.0.0.1:{port} is no emulator" in text
+
+
 def test_a_broken_file_is_a_usage_error_with_its_line(alone: Alone) -> None:
     (alone.home / "emulator.toml").write_text("[server]\nprot = 1\n")
     code, _, text = alone.says("serve", "--executor", "process")

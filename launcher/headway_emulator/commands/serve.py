@@ -20,6 +20,7 @@ from headway_emulator import record
 from headway_emulator.commands import target
 
 DEFAULT_PORT = 8585
+LAST_PORT = 65535
 LOOPBACK = "127.0.0.1"
 WILDCARDS = ("0.0.0.0", "::")
 DEFAULTS: dict[str, Any] = {
@@ -50,7 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--host",
         action="append",
-        help="address to listen on; repeatable, on one port (127.0.0.1, and its own network's gateway)",
+        help="address to listen on; repeatable, on one port (127.0.0.1, and the network's gateway)",
     )
     add("--port", type=int, help=f"0 picks a free one ({DEFAULT_PORT}, a free one where that is taken)")
     add("--port-file", type=Path, help="where to write the port once requests are answered")
@@ -65,7 +66,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--project", help=f"the one project that is emulated ({DEFAULTS['project']})")
     add("--project-number", help=f"({DEFAULTS['project_number']})")
     add("--public-url", help="address for clients and containers alike (http://LAST_HOST:PORT)")
-    add("--network", help="Docker network of the jobs (one of its own, where no address is named either)")
+    add("--network", help="Docker network of the jobs, which is there (one of its own)")
     add("--clock", choices=["real", "virtual"], help="virtual stands still until stepped (real)")
     add("--grace", type=float, help="seconds from SIGTERM to SIGKILL when a job is cancelled (30)")
     add("--tunnel", choices=["pass", "refuse"], help="proxied hosts that are not Google's (pass)")
@@ -110,11 +111,22 @@ def _wishes(flags: argparse.Namespace) -> dict[str, Any]:
     said = configuration.read(file) if file else {}
     given = {name: value for name in DEFAULTS if (value := getattr(flags, name, None)) is not None}
     state = flags.state or said.get("state") or record.default_state()
-    return {**DEFAULTS, **said, **given, "state": Path(state).expanduser()}
+    wish = {**DEFAULTS, **said, **given, "state": Path(state).expanduser()}
+    if not 0 <= (wish["port"] or 0) <= LAST_PORT:
+        raise configuration.BadConfiguration(
+            f"{wish['port']} is no port: 1 to {LAST_PORT}, or 0 for a free one."
+        )
+    if wish["grace"] < 0:
+        raise configuration.BadConfiguration(f"The grace is 0 seconds or more, not {wish['grace']:g}.")
+    if flags.ephemeral and flags.state:
+        raise configuration.BadConfiguration(
+            f"--ephemeral keeps nothing in {state}: leave one of the two out."
+        )
+    return wish
 
 
 def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    from headway_emulator import authority, job_network, serving
+    from headway_emulator import assembly, authority, job_network, serving
     from headway_emulator.emulation import Emulation
     from headway_emulator.settings import Settings
     from headway_emulator.storage_server import StorageServer
@@ -124,9 +136,16 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     from headway_emulator.transparent.web_pages import NoWebPages
 
     state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
+    # before anything is made or ended in it: the network, for one, goes with whoever made it
+    stack.enter_context(assembly.held(state))
     executor = wish["executor"] or _executor()
-    if executor == "docker" and not any((wish["network"], wish["public_url"], wish["host"])):
+    if executor == "docker" and wish["network"]:
+        network = job_network.named(wish["network"])
+    elif executor == "docker" and not any((wish["public_url"], wish["host"])):
         network = stack.enter_context(job_network.own(state))
+    else:
+        network = None
+    if network is not None and not any((wish["public_url"], wish["host"])):
         wish |= {
             "network": network.name,
             "host": [LOOPBACK, network.gateway] if network.gateway else [LOOPBACK],
