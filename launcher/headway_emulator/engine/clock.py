@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import sys
 import threading
 import time
@@ -85,16 +86,64 @@ class _Call:
         return (self.due, self.order) < (other.due, other.order)
 
 
-class SystemClock:
-    """The machine's own clock, with one thread for all alarms."""
+class _Alarms:
+    """Calls in the order they are due, made one after another by a thread that holds no lock meanwhile."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._order = itertools.count()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._sooner = threading.Condition(self._lock)
+        """A call is due earlier than the thread knows."""
+        self._calmer = threading.Condition(self._lock)
+        """Less is under way than before."""
+        self._making = False
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="clock", daemon=True).start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._calls.clear()
+            self._sooner.notify_all()
+            self._calmer.notify_all()
+
+    def _left(self, due: float) -> float:
+        """Seconds of the machine until then; infinite where they do not bring it nearer."""
+        raise NotImplementedError
+
+    def _add(self, due: float, call: Callable[[], None]) -> Alarm:
+        alarm = _Call(due, next(self._order), call)
+        heapq.heappush(self._calls, alarm)
+        if self._calls[0] is alarm:
+            self._sooner.notify()
+        return alarm
+
+    def _first(self) -> _Call | None:
+        while self._calls and self._calls[0].call is None:
+            heapq.heappop(self._calls)
+        return self._calls[0] if self._calls else None
+
+    def _run(self) -> None:
+        while (call := self._next()) is not None:
+            call.make()
+
+    def _next(self) -> _Call | None:
+        with self._lock:
+            self._making = False
+            self._calmer.notify_all()
+            while not self._closed:
+                first = self._first()
+                left = math.inf if first is None else self._left(first.due)
+                if left <= 0:
+                    self._making = True
+                    return heapq.heappop(self._calls)
+                self._sooner.wait(min(left, threading.TIMEOUT_MAX))
+        return None
+
+
+class SystemClock(_Alarms):
+    """The machine's own clock."""
 
     def now_ns(self) -> int:
         return time.time_ns()
@@ -103,54 +152,29 @@ class SystemClock:
         return time.monotonic()
 
     def after(self, seconds: float, call: Callable[[], None]) -> Alarm:
-        alarm = _Call(time.monotonic() + max(0.0, seconds), next(self._order), call)
-        with self._changed:
-            heapq.heappush(self._calls, alarm)
-            self._changed.notify()
-        return alarm
+        with self._lock:
+            return self._add(time.monotonic() + seconds, call)
 
     def working(self) -> Hold:
         return Hold(lambda: None)
 
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def _run(self) -> None:
-        while (call := self._next()) is not None:
-            call.make()
-
-    def _next(self) -> _Call | None:
-        with self._changed:
-            while not self._closed:
-                while self._calls and self._calls[0].call is None:
-                    heapq.heappop(self._calls)
-                if not self._calls:
-                    self._changed.wait()
-                elif (left := self._calls[0].due - time.monotonic()) > 0:
-                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
-                else:
-                    return heapq.heappop(self._calls)
-        return None
+    def _left(self, due: float) -> float:
+        return due - time.monotonic()
 
 
 class Unsettled(Exception):
     """Work that was begun did not end within the real time that a step of the virtual clock may take."""
 
 
-class VirtualClock:
+class VirtualClock(_Alarms):
     """Stands still at `start_ns` until `advance` steps it; `moved` is told each new time, to be kept."""
 
     def __init__(self, start_ns: int, moved: Callable[[int], None] = lambda _: None) -> None:
         self._now = start_ns
         self._moved = moved
-        self._calls: list[_Call] = []
-        self._order = itertools.count()
-        self._changed = threading.Condition()
         self._holds = 0
         self._stepping = threading.Lock()
-        self._closed = False
+        super().__init__()
 
     def now_ns(self) -> int:
         return self._now
@@ -159,24 +183,13 @@ class VirtualClock:
         return self._now / SECOND
 
     def after(self, seconds: float, call: Callable[[], None]) -> Alarm:
-        with self._changed:
-            due = self._now + max(0, round(seconds * SECOND))
-            alarm = _Call(due, next(self._order), call)
-            heapq.heappush(self._calls, alarm)
-        if seconds <= 0:
-            self._make_due(self._now)
-        return alarm
+        with self._lock:
+            return self._add(self._now + round(seconds * SECOND), call)
 
     def working(self) -> Hold:
-        with self._changed:
+        with self._lock:
             self._holds += 1
         return Hold(self._released)
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._calls.clear()
-            self._changed.notify_all()
 
     def advance(self, seconds: float, patience: float = 30.0) -> int:
         """Step on, making each due call at its own time and letting its work end before the next.
@@ -185,44 +198,40 @@ class VirtualClock:
         """
         with self._stepping:
             target = self._now + round(seconds * SECOND)
-            self._settle(patience)
-            while (due := self._next_due(target)) is not None:
+            while (due := self._next_step(target, patience)) is not None:
                 self._set(due)
-                self._make_due(due)
-                self._settle(patience)
             self._set(target)
             return target
 
+    def _next_step(self, target: int, patience: float) -> int | None:
+        """When the next call is due, once all that was begun has ended; None where that is after `target`."""
+        with self._lock:
+            if not self._calmer.wait_for(self._is_calm, patience):
+                raise Unsettled(f"{self._holds} pieces of work have not ended within {patience:g} s")
+            first = self._first()
+            return None if first is None or first.due > target else int(first.due)
+
+    def _is_calm(self) -> bool:
+        if self._closed:
+            return True
+        first = self._first()
+        return self._holds == 0 and not self._making and (first is None or first.due > self._now)
+
     def _set(self, now: int) -> None:
         if now > self._now:
-            self._now = now
             self._moved(now)
+            with self._lock:
+                self._now = now
+                self._sooner.notify()
 
-    def _next_due(self, target: int) -> int | None:
-        with self._changed:
-            while self._calls and self._calls[0].call is None:
-                heapq.heappop(self._calls)
-            if self._closed or not self._calls or self._calls[0].due > target:
-                return None
-            return max(self._now, int(self._calls[0].due))
-
-    def _make_due(self, now: int) -> None:
-        while True:
-            with self._changed:
-                if self._closed or not self._calls or self._calls[0].due > now:
-                    return
-                call = heapq.heappop(self._calls)
-            call.make()
-
-    def _settle(self, patience: float) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._closed or self._holds == 0, patience):
-                raise Unsettled(f"{self._holds} pieces of work have not ended within {patience:g} s")
+    def _left(self, due: float) -> float:
+        return 0.0 if due <= self._now else math.inf
 
     def _released(self) -> None:
-        with self._changed:
+        with self._lock:
             self._holds -= 1
-            self._changed.notify_all()
+            if self._holds == 0:
+                self._calmer.notify_all()
 
 
 def timestamp(nanoseconds: int) -> str:
