@@ -37,7 +37,7 @@ def follow(
         ),
         out.progress(f"{run.run_id}: waiting for its machine"),
     ):
-        return run.wait(timeout, on_log=tell if logs else None, on_poll=_Progress(run, out))
+        return run.wait(timeout, on_log=tell if logs else None, on_poll=_Progress(run, out), progress=out)
 
 
 class _Progress:

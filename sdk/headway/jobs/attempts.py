@@ -110,7 +110,7 @@ def obtain(
         job = find_job(services, theirs)
         if job and not goes_on(job, theirs):
             progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
-            return theirs, job
+            return theirs, granted(job, theirs, services)
         if job and _moved_on(claim := Claim(theirs, services.store), job, services, progress):
             return theirs, create(claim, services, progress)
         if claim.take_over(lapses_s):
@@ -143,7 +143,7 @@ def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress
     """The job of a claim that was taken over; what its submit had sent may have come since our last look."""
     late = find_job(services, theirs)
     if late and attempt_of(late) >= claim.attempt:
-        return theirs, late
+        return theirs, granted(late, theirs, services)
     return claim.plan, create(claim, services, progress)
 
 
@@ -158,6 +158,46 @@ def _moved_on(claim: Claim, job: vertex.Job, services: Services, progress: Progr
         "job", f"no machines for attempt {number}, {claim.plan.candidates[number - 1]}: {job.error}"
     )
     return True
+
+
+def _read_back(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
+    with suppress(RemoteError):  # then what its creation answered is compared
+        job = services.jobs(job.region).get(job.name)
+    return granted(job, plan, services)
+
+
+def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
+    """The job, where it is what its candidate asks for: another machine than one's own choice costs money.
+
+    Raises RemoteError, with the job cancelled, where it is not. One that has ended is taken as it is.
+    """
+    if job.state in vertex.ENDED:
+        return job
+    wanted = plan.candidates[min(attempt_of(job), len(plan.candidates)) - 1]
+    asked: dict[str, object] = {
+        "machine": wanted.type,
+        "accelerator": wanted.accelerator,
+        "count": wanted.accelerator_count if wanted.accelerator else 0,
+        "strategy": plan.machine.strategy,
+        "replicas": plan.machine.nodes,
+    }
+    got: dict[str, object] = {
+        "machine": job.machine,
+        "accelerator": job.accelerator,
+        "count": job.accelerator_count,
+        "strategy": job.strategy,
+        "replicas": job.nodes,
+    }
+    unlike = [key for key in asked if asked[key] != got[key]]
+    if not unlike:
+        return job
+    with suppress(Refused):  # it ended meanwhile
+        services.jobs(job.region).cancel(job.name)
+    raise RemoteError(
+        f"Vertex AI did not grant {plan.run_id} what was asked for; its job is cancelled",
+        details=[*(f"{key}: asked for {asked[key]}, got {got[key]}" for key in unlike), job.name],
+        hint="ask for what can be had (launch gpus), or submit with --again to try once more",
+    )
 
 
 def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
@@ -185,7 +225,7 @@ def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
             progress.step("job", f"created {plan.run_id} in {candidate.region}: {job.name}")
             if number > 1:
                 _record(plan, services, number, "created", job=job.name)
-            return job
+            return _read_back(job, plan, services)
         _pause(number, services)
         if not claim.next():
             raise _lost(plan)

@@ -18,7 +18,7 @@ from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
 from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
-from headway.jobs.attempts import find_job, goes_on, obtain
+from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attempts
 from headway.jobs.claim import read_plan
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
@@ -58,6 +58,7 @@ class RunView(BaseModel):
     exit_code: int | None
     error: str | None
     warnings: tuple[str, ...]
+    attempts: tuple[Attempt, ...] = ()
 
     def document(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -122,7 +123,8 @@ class Run:
 
     def view(self) -> RunView:
         """Everything about the run in one document."""
-        return _view(self.plan, self.job(), self.status)
+        tried = read_attempts(self._services, self.plan) if len(self.plan.candidates) > 1 else ()
+        return _view(self.plan, self.job(), self.status, tried)
 
     def wait(
         self,
@@ -226,7 +228,7 @@ class Run:
         pause = 0.3
         while True:
             job = patiently(self.job, until=deadline)
-            if goes_on(job, self.plan):
+            while goes_on(job, self.plan):
                 _, job = obtain(self.plan, self._services, progress)
                 self._job, pause = job, 0.3
             yield job
@@ -302,7 +304,7 @@ def _prepare(folder: Path, *, wanted: bool) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
-def _view(plan: Plan, job: vertex.Job, status: RunStatus | None) -> RunView:
+def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple[Attempt, ...]) -> RunView:
     registered = status.registered if status else None
     return RunView(
         run_id=plan.run_id,
@@ -328,4 +330,5 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None) -> RunView:
         exit_code=status.exit_code if status else None,
         error="; ".join(filter(None, (status.error if status else None, job.error))) or None,
         warnings=status.warnings if status else (),
+        attempts=attempts,
     )

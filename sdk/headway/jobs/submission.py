@@ -121,4 +121,4 @@ def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
     if job is None or attempts.goes_on(job, theirs):
         return None
     progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
-    return Run(theirs, services, job=job)
+    return Run(theirs, services, job=attempts.granted(job, theirs, services))

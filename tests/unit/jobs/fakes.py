@@ -90,7 +90,8 @@ class MemoryStore:
 class MemoryJobs:
     """Vertex AI in a list: jobs are created running, and a test moves them on."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: str = "us-central1") -> None:
+        self.region = region
         self.jobs: list[Job] = []
         self.bodies: list[dict[str, Any]] = []
         self.before_create: Callable[[], None] = lambda: None
@@ -99,8 +100,9 @@ class MemoryJobs:
     def create(self, body: dict[str, Any]) -> Job:
         self.before_create()
         self.bodies.append(body)
-        name = f"projects/1/locations/us-central1/customJobs/{len(self.jobs) + 1}"
-        machine = body["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]
+        name = f"projects/1/locations/{self.region}/customJobs/{len(self.jobs) + 1}"
+        pools = body["jobSpec"]["workerPoolSpecs"]
+        machine = pools[0]["machineSpec"]
         now = datetime.now(UTC)
         job = Job(
             name=name,
@@ -114,8 +116,9 @@ class MemoryJobs:
             machine=machine["machineType"],
             accelerator=machine.get("acceleratorType"),
             accelerator_count=machine.get("acceleratorCount", 0),
-            nodes=1,
+            nodes=sum(int(pool["replicaCount"]) for pool in pools),
             image="image",
+            strategy=body["jobSpec"]["scheduling"]["strategy"],
         )
         self.jobs.append(job)
         return job

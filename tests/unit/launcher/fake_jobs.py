@@ -11,7 +11,7 @@ from typing import Any
 
 from headway.cloud.logs import LogLine
 from headway.errors import NotFound
-from headway.jobs import RunView
+from headway.jobs import Progress, RunView
 from headway.spec.place import UNSTARTED, Place
 
 CREATED = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -76,6 +76,7 @@ class FakeRun:
         *,
         on_log: Callable[[LogLine], None] | None = None,
         on_poll: Callable[[Any], None] | None = None,
+        progress: Progress | None = None,
     ) -> RunView:
         for line in self.logs():
             if on_log:

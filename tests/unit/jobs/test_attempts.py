@@ -1,0 +1,279 @@
+"""Attempts: candidates are tried in the order of the list, each once, and a run stays one through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headway.cloud.vertex import Job
+from headway.errors import Exhausted, RemoteError
+from headway.jobs import submission
+from headway.jobs.attempts import read_attempts
+from headway.jobs.run import Run, attach
+from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, Told
+
+LIST = ("resources.gpu=h100:8,a100-80gb:8", "resources.regions=[us-central1,us-east4]")
+ORDER = [
+    ("a3-highgpu-8g", "us-central1"),
+    ("a3-highgpu-8g", "us-east4"),
+    ("a2-ultragpu-8g", "us-central1"),
+    ("a2-ultragpu-8g", "us-east4"),
+]
+
+
+class Regions:
+    """Vertex AI in several regions: `full` are refused with 429, `out` find no machines afterwards."""
+
+    def __init__(self) -> None:
+        self.regions: dict[str, MemoryJobs] = {}
+        self.full: set[tuple[str, str]] = set()
+        self.out: set[tuple[str, str]] = set()
+        self.tried: list[tuple[str, str]] = []
+        self.before_answer: Callable[[], None] = lambda: None
+
+    def __call__(self, region: str) -> MemoryJobs:
+        if region not in self.regions:
+            self.regions[region] = Region(region, self)
+        return self.regions[region]
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [job for region in self.regions.values() for job in region.jobs]
+
+    @property
+    def alive(self) -> list[Job]:
+        return [job for job in self.jobs if job.state == "running"]
+
+
+class Region(MemoryJobs):
+    def __init__(self, region: str, world: Regions) -> None:
+        super().__init__(region)
+        self._world = world
+
+    def create(self, body: dict[str, Any]) -> Job:
+        here = (body["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]["machineType"], self.region)
+        self._world.tried.append(here)
+        if here in self._world.full:
+            raise Exhausted(f"429 quota of {here[0]}")
+        job = super().create(body)
+        if here in self._world.out:
+            job = replace(job, state="failed", started=None, error="no machines", error_code=8)
+            self.jobs[-1] = job
+        self._world.before_answer()
+        return job
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> MemoryPlace:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return MemoryPlace()
+
+
+@pytest.fixture
+def regions(world: MemoryPlace, monkeypatch: pytest.MonkeyPatch) -> Regions:
+    regions = Regions()
+    monkeypatch.setattr(world, "jobs", regions)
+    return regions
+
+
+@pytest.fixture
+def submit(tmp_path: Path, world: MemoryPlace, regions: Regions) -> Callable[..., Run]:
+    (tmp_path / "train.py").write_text("print('hello')\n")
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
+    (tmp_path / "config.yaml").write_text("name: tiny\nentrypoint: train.py\n")
+
+    def call(*words: str, told: Told | None = None) -> Run:
+        config = tmp_path / "config.yaml"
+        return submission.submit(
+            config, overrides=words or LIST, place=PLACE, services=world.services, progress=told
+        )
+
+    return call
+
+
+def lapse(world: MemoryPlace) -> None:
+    for name in world.store.written:
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=200)
+
+
+def test_the_first_candidate_that_has_room_takes_the_run_and_nothing_more_is_written(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    run = submit()
+    assert regions.tried == ORDER[:1]
+    assert read_attempts(world.services, run.plan) == ()
+
+
+def test_candidates_that_are_refused_for_quota_are_tried_in_the_order_of_the_list(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.full = set(ORDER[:3])
+    told = Told()
+    run = submit(told=told)
+    assert regions.tried == ORDER
+    assert run.job().region == "us-east4"
+    assert run.job().machine == "a2-ultragpu-8g"
+    written = read_attempts(world.services, run.plan)
+    assert [(a.number, a.machine, a.region, a.state) for a in written] == [
+        (1, *ORDER[0], "refused"),
+        (2, *ORDER[1], "refused"),
+        (3, *ORDER[2], "refused"),
+        (4, *ORDER[3], "created"),
+    ]
+    assert sum("no room for attempt" in detail for _, detail in told.steps) == 3
+
+
+def test_a_list_with_no_room_anywhere_ends_with_all_that_was_tried_and_leaves_no_claim(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.full = set(ORDER)
+    with pytest.raises(Exhausted) as caught:
+        submit()
+    assert len(caught.value.details) == 4
+    assert regions.tried == ORDER
+    assert not any(name.endswith("plan.json") for name in world.store.objects)
+    regions.full = set()
+    assert submit().job().machine == "a3-highgpu-8g"
+
+
+def test_nothing_is_tried_that_is_not_listed(submit: Callable[..., Run], regions: Regions) -> None:
+    regions.full = set(ORDER)
+    with pytest.raises(Exhausted, match="quota") as caught:
+        submit("resources.gpu=h100:8")
+    assert regions.tried == ORDER[:1]
+    assert "list more" in str(caught.value.hint)
+
+
+def test_a_run_that_is_waited_for_goes_on_where_its_job_finds_no_machines(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.out = set(ORDER[:2])
+    run = submit()
+    told = Told()
+    moved: list[str] = []
+
+    def end(job: Job) -> None:
+        moved.append(job.region)
+        if job.state == "running":
+            regions(job.region).end(job.name, "succeeded")
+
+    assert run.wait(on_poll=end, progress=told).state == "succeeded"
+    assert regions.tried == ORDER[:3]
+    assert [a.state for a in read_attempts(world.services, run.plan)] == ["stockout", "stockout", "created"]
+    assert [detail.split(",")[0] for _, detail in told.steps if "no machines" in detail] == [
+        "no machines for attempt 1",
+        "no machines for attempt 2",
+    ]
+
+
+def test_a_run_that_nobody_followed_goes_on_when_it_is_submitted_again(
+    submit: Callable[..., Run], regions: Regions
+) -> None:
+    regions.out = {ORDER[0]}
+    submit()
+    again = submit()
+    assert regions.tried == ORDER[:2]
+    assert again.state == "running"
+    assert submit().job().name == again.job().name
+
+
+def test_the_last_candidate_without_machines_is_a_run_that_failed(
+    submit: Callable[..., Run], regions: Regions
+) -> None:
+    regions.out = set(ORDER)
+    run = submit()
+    assert run.wait().state == "failed"
+    assert regions.tried == ORDER
+    assert submit().state == "failed"
+    assert regions.tried == ORDER
+
+
+def test_another_laptop_finds_the_attempt_that_runs(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.full, regions.out = {ORDER[0]}, {ORDER[1]}
+    run = submit()
+    submit()
+    elsewhere = attach(run.run_id, PLACE, services=world.services)
+    assert elsewhere.view().region == "us-central1"
+    assert elsewhere.view().machine == "1 x a2-ultragpu-8g with 8 x NVIDIA_A100_80GB"
+    assert [attempt.state for attempt in elsewhere.view().attempts] == ["refused", "stockout", "created"]
+    assert elsewhere.cancel()
+    assert regions.alive == []
+
+
+@pytest.mark.parametrize("dies_at", range(8))
+def test_a_submit_that_dies_between_two_attempts_and_is_repeated_leaves_one_job_running(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, dies_at: int
+) -> None:
+    regions.full = set(ORDER[:2])
+    moments = iter(range(100))
+
+    def die(_name: str = "") -> None:
+        if next(moments) == dies_at:
+            raise Killed
+
+    class Killed(BaseException):
+        pass
+
+    submit("name=other", *LIST)  # the image and the bundle are there
+    regions.tried.clear()
+    world.store.before_write = die
+    regions.before_answer = die
+    try:
+        submit()
+    except Killed:
+        lapse(world)
+    run = submit()
+    mine = [job for job in regions.alive if job.labels["headway-run"] == run.run_id]
+    assert [job.name for job in mine] == [run.job().name]
+    assert run.job().machine == "a2-ultragpu-8g"
+
+
+def test_of_two_that_follow_a_run_one_goes_on_with_it(submit: Callable[..., Run], regions: Regions) -> None:
+    regions.out = {ORDER[0]}
+    first, second = submit(), None
+    regions.before_answer = lambda: None
+
+    def other_is_faster() -> None:
+        nonlocal second
+        regions.before_answer = lambda: None
+        second = submit()
+
+    regions.before_answer = other_is_faster
+    polled = first._polls(None, Told())
+    job = next(polled)
+    assert second is not None
+    assert second.job().name == job.name
+    assert len(regions.alive) == 1
+
+
+def test_a_job_whose_creation_was_not_answered_is_found(submit: Callable[..., Run], regions: Regions) -> None:
+    def cut() -> None:
+        raise RemoteError("the line was cut")
+
+    regions.before_answer = cut
+    run = submit()
+    assert run.state == "running"
+    assert len(regions.jobs) == 1
+
+
+def test_a_machine_that_was_not_asked_for_stops_the_run_and_says_the_difference(
+    submit: Callable[..., Run], regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = MemoryJobs.get
+
+    def other(self: MemoryJobs, name: str) -> Job:
+        return replace(get(self, name), strategy="STANDARD", nodes=1)
+
+    monkeypatch.setattr(MemoryJobs, "get", other)
+    with pytest.raises(RemoteError) as caught:
+        submit(*LIST, "resources.spot=true", "resources.nodes=2")
+    assert "strategy: asked for SPOT, got STANDARD" in caught.value.details
+    assert "replicas: asked for 2, got 1" in caught.value.details
+    assert [job.state for job in regions.jobs] == ["cancelled"]
