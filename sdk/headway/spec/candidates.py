@@ -12,6 +12,9 @@ from headway.spec.job import Limits, Resources, format_duration
 from headway.spec.machines import NO_GPU, Catalogue, Gpu, Shape, catalogue, resolve, wishes
 from headway.spec.prices import Strategy
 
+SHORTEST = timedelta(minutes=1)
+"""A budget that pays for less is a slip."""
+
 FLEX_START_LONGEST = timedelta(days=7)
 """Longest timeout of a flex-start job (Google's page "schedule-jobs-dws")."""
 
@@ -108,6 +111,38 @@ def _nowhere(resources: Resources, regions: Sequence[str], facts: Catalogue) -> 
     return Unfit(
         f"resources.{at}", f"Vertex AI does not train on {' or '.join(names)} in {where}", hint=offered
     )
+
+
+def longest(limits: Limits, attempts: Sequence[Candidate]) -> timedelta:
+    """How long the job may run: `timeout`, or what `budget` pays for at the dearest attempt if that is less.
+
+    Only one attempt ever runs, and a job's timeout goes on through its restarts: so it is paid for once.
+    Raises Unfit where the budget cannot be held to.
+    """
+    if limits.budget is None:
+        return limits.timeout
+    dearest, unknown = 0.0, []
+    for attempt in attempts:
+        if attempt.usd_hour is None:
+            unknown.append(attempt)
+        else:
+            dearest = max(dearest, attempt.usd_hour)
+    if unknown and "timeout" not in limits.model_fields_set:
+        raise Unfit(
+            "limits.budget",
+            f"no price is known of {unknown[0]}: the budget cannot be turned into time",
+            hint="give limits.timeout too, which then holds, or the price in a prices.csv of your own",
+        )
+    if not dearest:
+        return limits.timeout
+    paid = timedelta(seconds=int(limits.budget / dearest * 3600))
+    if paid < SHORTEST:
+        raise Unfit(
+            "limits.budget",
+            f"${limits.budget:,.2f} pays for {format_duration(paid)} at ${dearest:,.2f} an hour",
+            hint=f"a minute costs ${dearest / 60:,.2f}; startup alone takes several",
+        )
+    return min(limits.timeout, paid)
 
 
 def check(resources: Resources, limits: Limits, facts: Catalogue | None = None) -> None:

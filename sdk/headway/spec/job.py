@@ -141,6 +141,8 @@ class Limits(_Section):
 
     timeout: Duration = timedelta(days=1)
     """Longest time that the job may run: `90s`, `45m`, `2h`, `1h30m`."""
+    budget: Annotated[float | None, Field(gt=0)] = None
+    """Most that the run may cost, in USD by list prices: it shortens the timeout."""
 
 
 class JobSpec(_Section):

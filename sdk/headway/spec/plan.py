@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from headway.spec import layout
-from headway.spec.candidates import Candidate, candidates, strategy
+from headway.spec.candidates import Candidate, candidates, longest, strategy
 from headway.spec.job import JobSpec
 from headway.spec.machines import Catalogue, catalogue
 from headway.spec.place import Place
@@ -98,6 +98,8 @@ class Plan(_Value):
     regions: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     timeout_s: int
+    budget_usd: float | None = None
+    price_date: str | None = None
     tracking: TrackingPin
     project: str
     bucket: str
@@ -190,7 +192,9 @@ def make_plan(
         ),
         regions=tuple(dict.fromkeys(attempt.region for attempt in attempts)),
         candidates=attempts,
-        timeout_s=int(spec.limits.timeout.total_seconds()),
+        timeout_s=int(longest(spec.limits, attempts).total_seconds()),
+        budget_usd=spec.limits.budget,
+        price_date=facts.prices.date,
         tracking=TrackingPin(
             uri=place.tracking_uri,
             experiment=spec.tracking.experiment or spec.name,

@@ -73,7 +73,7 @@ def test_names_that_google_would_refuse(name: str) -> None:
 def test_a_spec_is_read_back_from_its_own_json() -> None:
     spec = JobSpec.model_validate({**SMALL, "tracking": {"register": "digits"}, "limits": {"timeout": "90m"}})
     assert JobSpec.model_validate_json(spec.model_dump_json(by_alias=True)) == spec
-    assert spec.model_dump(mode="json", by_alias=True)["limits"] == {"timeout": "1h30m"}
+    assert spec.model_dump(mode="json", by_alias=True)["limits"]["timeout"] == "1h30m"
 
 
 def test_a_spec_cannot_be_changed() -> None:
