@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.contract import real
+from tests.contract.command_line import Gcloud
 from tests.contract.servers import BUCKET, IMAGE, PLACE, PROJECT, Emulator, StorageServer
 
 if TYPE_CHECKING:
@@ -154,6 +155,11 @@ def jobs(emulator: Emulator) -> JobServiceClient:
 @pytest.fixture
 def docker_jobs(docker_emulator: Emulator) -> JobServiceClient:
     return job_client(docker_emulator)
+
+
+@pytest.fixture
+def gcloud(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
+    return Gcloud(emulator, tmp_path_factory.getbasetemp() / "gcloud")
 
 
 def job_client(emulator: Emulator) -> JobServiceClient:

@@ -1,31 +1,31 @@
-"""`gcloud builds` against the emulator, wired by environment variables alone."""
+"""`gcloud builds` as it is, on both executors, wired by environment variables alone."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.command_line import NEEDS_GCLOUD, Gcloud
 from tests.contract.conftest import build_client
 from tests.contract.servers import PROJECT, Emulator, until
 from tests.contract.test_builds import ended
-from tests.contract.test_gcloud import Gcloud
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
-]
+pytestmark = NEEDS_GCLOUD
 NAME = "python:3.11-slim"
 QUIET = {"logging": "CLOUD_LOGGING_ONLY"}
 """gcloud reads a log in a bucket from storage.googleapis.com itself, which no endpoint variable changes."""
 
 
-@pytest.fixture(scope="module")
-def gcloud(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
-    return Gcloud(emulator, tmp_path_factory.mktemp("gcloud-builds"))
+@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
+    """Every test here is made twice: with processes and with containers."""
+    if request.param == "process":
+        return emulator
+    found: Emulator = request.getfixturevalue("docker_emulator")
+    return found
 
 
 def config(folder: Path, **build: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from tests.contract import real
+from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
 from tests.contract.servers import BUCKET, NUMBER, PARENT, PLACE, PROJECT, Emulator
-from tests.contract.test_gcloud import REGION, Gcloud
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import ModelServiceClient
@@ -335,13 +334,8 @@ def test_the_older_version_of_the_api_names_its_own_types(emulator: Emulator) ->
         assert done["response"]["@type"].endswith("aiplatform.v1beta1.UploadModelResponse")
 
 
-@pytest.fixture(scope="session")
-def gcloud(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
-    return Gcloud(emulator, tmp_path_factory.mktemp("gcloud-models"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+@NEEDS_GCLOUD[0]
+@NEEDS_GCLOUD[1]
 def test_gcloud_uploads_lists_describes_and_deletes(gcloud: Gcloud, tmp_path: Path) -> None:
     name = f"by-gcloud-{uuid.uuid4().hex[:8]}"
     upload_words = (

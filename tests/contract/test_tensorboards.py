@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,9 @@ import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 
+from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
 from tests.contract.conftest import custom_job
 from tests.contract.servers import BUCKET, NUMBER, PARENT, PROJECT, Emulator
-from tests.contract.test_gcloud import REGION, Gcloud
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceClient, TensorboardServiceClient
@@ -222,13 +221,8 @@ def test_what_is_wrong_is_refused_with_googles_status(
         assert message in error["message"]
 
 
-@pytest.fixture(scope="session")
-def gcloud(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
-    return Gcloud(emulator, tmp_path_factory.mktemp("gcloud-tensorboards"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+@NEEDS_GCLOUD[0]
+@NEEDS_GCLOUD[1]
 def test_gcloud_creates_describes_updates_lists_and_deletes(gcloud: Gcloud) -> None:
     name = gcloud.json("ai", "tensorboards", "create", "--display-name=by-gcloud", REGION)["name"]
     gcloud("ai", "tensorboards", "update", name, "--description=told", REGION)

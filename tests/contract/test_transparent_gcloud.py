@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.storage import Blob
 
+from tests.contract.command_line import NEEDS_GCLOUD, QUIET, REGION
+from tests.contract.conftest import storage_client
 from tests.contract.programs import variables
-from tests.contract.servers import BUCKET, NUMBER, PROJECT, Emulator, until
+from tests.contract.servers import BUCKET, IMAGE, NUMBER, PROJECT, Emulator, until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
-]
-QUIET = {
-    "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-    "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
-    "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-}
-REGION = "--region=us-central1"
+pytestmark = NEEDS_GCLOUD
 
 
 def gcloud(emulator: Emulator, *words: str) -> str:
@@ -68,41 +62,56 @@ def test_objects_are_copied_and_listed(emulator: Emulator, tmp_path: Path) -> No
     assert gcloud(emulator, "storage", "cat", f"gs://{BUCKET}/through/a.txt") == "a"
 
 
-@pytest.mark.docker
-def test_a_builds_log_is_shown_while_it_runs(
-    docker_emulator: Emulator, base_image: str, tmp_path: Path
-) -> None:
-    """`gcloud builds submit` as it is: it reads log-ID.txt by ranges from storage.googleapis.com."""
-    source, go = tmp_path / "source", "gs://contract/builds/go"
-    source.mkdir()
-    waits = (
-        "import os, time, urllib.request\n"
-        "print('first line', flush=True)\n"
-        f"url = os.environ['URL'] + '/storage/v1/b/{BUCKET}/o/builds%2Fgo'\n"
-        "for _ in range(600):\n"
-        "    try:\n"
-        "        urllib.request.urlopen(url)\n"
-        "        break\n"
-        "    except OSError:\n"
-        "        time.sleep(0.1)\n"
-        "print('last line', flush=True)\n"
-    )
-    (source / "wait.py").write_text(waits)
-    step = {"name": base_image, "args": ["python3", "wait.py"], "env": [f"URL={docker_emulator.url}"]}
-    (source / "cloudbuild.json").write_text(json.dumps({"steps": [step]}))
-    words = ["gcloud", "builds", "submit", str(source), f"--config={source / 'cloudbuild.json'}"]
-    shown = tmp_path / "shown"
+WAITS = f"""
+import os, time, urllib.request
+print('first line', flush=True)
+url = os.environ['URL'] + '/storage/v1/b/{BUCKET}/o/builds%2Fgo'
+for _ in range(600):
+    try:
+        urllib.request.urlopen(url)
+        break
+    except OSError:
+        time.sleep(0.1)
+print('last line', flush=True)
+"""
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def builder(request: pytest.FixtureRequest) -> Emulator:
+    """An emulator of each executor in turn."""
+    found: Emulator = request.getfixturevalue("emulator" if request.param == "process" else "docker_emulator")
+    return found
+
+
+@pytest.fixture
+def go(builder: Emulator) -> Iterator[Blob]:
+    """An object for which a build waits."""
+    blob = storage_client(builder).bucket(BUCKET).blob("builds/go")
+    yield blob
+    if blob.exists():
+        blob.delete()
+
+
+def test_a_builds_log_is_shown_while_it_runs_and_later(builder: Emulator, go: Blob, tmp_path: Path) -> None:
+    """`builds submit` and `builds log` as they are, which read log-ID.txt from storage.googleapis.com."""
+    (tmp_path / "wait.py").write_text(WAITS)
+    step = {"name": IMAGE, "entrypoint": "python3", "args": ["wait.py"], "env": [f"URL={builder.url}"]}
+    config = tmp_path / "cloudbuild.json"
+    config.write_text(json.dumps({"steps": [step]}))
+    words = ["gcloud", "builds", "submit", str(tmp_path), f"--config={config}", "--format=value(id)"]
+    shown = tmp_path.with_suffix(".shown")
     with shown.open("w") as output:
-        env = variables(docker_emulator) | QUIET | {"PYTHONUNBUFFERED": "1"}  # as on a terminal
+        env = variables(builder) | QUIET | {"PYTHONUNBUFFERED": "1"}  # as on a terminal
         submitted = subprocess.Popen(words, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
             until(lambda: "first line" in shown.read_text() or submitted.poll() is not None, seconds=90)
             assert submitted.poll() is None, shown.read_text()
             assert "last line" not in shown.read_text()
-            (tmp_path / "go").write_text("go")
-            gcloud(docker_emulator, "storage", "cp", str(tmp_path / "go"), go)
+            go.upload_from_string("go")
             assert submitted.wait(90) == 0, shown.read_text()
         finally:
             submitted.kill()
             submitted.wait()
     assert "last line" in shown.read_text()
+    log = gcloud(builder, "builds", "log", shown.read_text().split()[-1])
+    assert log.index("first line") < log.index("last line")

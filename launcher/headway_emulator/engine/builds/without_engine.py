@@ -59,8 +59,7 @@ class NotedSteps:
         names = [args[i + 1] for i, word in enumerate(args[:-1]) if word in ("-t", "--tag")]
         names += [word.split("=", 1)[1] for word in args if word.startswith("--tag=")]
         _check_dockerfile(step, args)
-        for name in names:
-            self._notes.note(name)
+        self._notes.note(names)
         return [
             f"{name} stands for this Python environment: there is no Docker engine, nothing was built."
             for name in names

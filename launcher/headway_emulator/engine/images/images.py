@@ -66,9 +66,10 @@ class NotedImages:
         note = self._store.get(KIND, name)
         return "" if note is None else str(note["digest"])
 
-    def note(self, name: str) -> None:
-        """From now on the name exists."""
-        self._note(name, f"sha256:{hashlib.sha256(name.encode()).hexdigest()}")
+    def note(self, names: Sequence[str]) -> None:
+        """From now on the names exist, as those of one image."""
+        for name in names:
+            self._note(name, f"sha256:{hashlib.sha256(names[0].encode()).hexdigest()}")
 
     def below(self, prefix: str) -> Sequence[Image]:
         found: dict[tuple[str, str], Image] = {}
