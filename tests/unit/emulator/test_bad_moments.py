@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
+import psutil
 import pytest
 
-from headway_emulator.engine.executors.protocol import Events, ExecutorError, Handle, Replica
+from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.executors.process_groups import ProcessGroup, end_strays
+from headway_emulator.engine.executors.processes import ProcessExecutor
+from headway_emulator.engine.executors.protocol import Events, ExecutorError, Exited, Handle, Line, Replica
+from headway_emulator.engine.store import Store
 from headway_emulator.errors import ApiError
 from tests.contract.servers import until
 from tests.unit.emulator.simulated import Bench
@@ -169,3 +176,38 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_made(
     gate.set()
     bench.step()
     assert bench.unfinished() == []
+
+
+class TestProcesses:
+    def test_a_start_that_is_under_way_when_the_emulator_ends_leaves_no_process(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        executor = ProcessExecutor(tmp_path, store, SystemClock())
+        executor.close()
+        told: Queue[Exited] = Queue()
+        executor.start(Replica("1", "workerpool0-0", "image", ("sleep", "300"), (), {}), Told(told.put))
+        assert told.get(timeout=5).code == 137
+
+    def test_children_of_a_command_that_has_ended_are_ended_by_the_next_emulator(
+        self, tmp_path: Path
+    ) -> None:
+        store = Store(tmp_path / "state.sqlite3")
+        words = ["sh", "-c", "sleep 300 & echo $!"]
+        group = ProcessGroup(store, words, env={"PATH": os.environ["PATH"]}, folder=tmp_path)
+        child = psutil.Process(int(group.stdout.readline()))
+        group.wait()
+        assert child.is_running()
+        end_strays(store)
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=5)
+
+
+class Told:
+    """Of exits alone."""
+
+    def __init__(self, exited: Callable[[Exited], None]) -> None:
+        self.exited = exited
+
+    def lines(self, task: str, lines: Sequence[Line]) -> None:
+        pass
+
+    def taken(self, task: str, since: str) -> int:
+        return 0

@@ -98,9 +98,12 @@ def end_strays(store: Store) -> int:
     ended = 0
     for note in store.list(KIND):
         pid = int(note["pid"])
-        if psutil.pid_exists(pid) and _born(pid) == note["create_time"]:
-            _kill_tree(pid)
-            ended += 1
+        if psutil.pid_exists(pid):
+            if _born(pid) == note["create_time"]:
+                _kill_tree(pid)
+                ended += 1
+        elif note["create_time"] > psutil.boot_time():
+            _kill_group(pid)  # its children may outlive it, and no other group has its number meanwhile
         store.delete(KIND, str(pid))
     return ended
 

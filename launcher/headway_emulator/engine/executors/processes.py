@@ -47,6 +47,7 @@ class ProcessExecutor:
         self._clock = clock
         self._running: set[ProcessHandle] = set()
         self._changed = threading.Condition()
+        self._closed = False
 
     def limits(self, machine: str) -> str:  # noqa: ARG002
         """Processes are not limited."""
@@ -87,6 +88,8 @@ class ProcessExecutor:
         handle = ProcessHandle(group, home, replica.task, events, self)
         with self._changed:
             self._running.add(handle)
+            if self._closed:
+                handle.kill()
         handle.follow(self._clock)
         return handle
 
@@ -109,6 +112,7 @@ class ProcessExecutor:
     def close(self) -> None:
         """Returns when all have ended and been forgotten, so that no thread is left that needs the state."""
         with self._changed:
+            self._closed = True  # a start that is under way is not heard of any more
             for handle in self._running:
                 handle.kill()
             self._changed.wait_for(lambda: not self._running, CLOSE_SECONDS)
