@@ -81,11 +81,12 @@ class Builds:
             "triggered": dict(triggered),
             "builtIns": built_ins,
         }
-        with self._store.transaction():
-            self._store.put(REQUEST, build_id, request)
-            self._store.put(KIND, key(build), build)
-        if build["status"] == "QUEUED":
-            self._queue(build)
+        with self._lock:  # or a cancel in between would be overrun
+            with self._store.transaction():
+                self._store.put(REQUEST, build_id, request)
+                self._store.put(KIND, key(build), build)
+            if build["status"] == "QUEUED":
+                self._queue(build)
         return build
 
     def get(self, location: str, build_id: str) -> Document:

@@ -65,7 +65,9 @@ class BuildLife(threading.Thread):
             self._work()
         except Exception:  # noqa: BLE001 - a bug must not leave the build WORKING for ever; it is printed and recorded
             traceback.print_exc(file=sys.stderr)
-            self._finish({}, Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log."))
+            bug = Ended("INTERNAL_ERROR", "Internal error of the emulator; see its log.")
+            self.stop(bug)  # other steps may be running
+            self._finish({}, bug)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._done(self._key)
