@@ -8,7 +8,6 @@ import shlex
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -39,6 +38,7 @@ from tests.unit.documentation import (
     snippets,
     words,
 )
+from tests.unit.spec.test_plan import plan
 
 DOCS = ROOT / "docs"
 EMULATOR_TOML = "file: emulator.toml"
@@ -223,7 +223,7 @@ def test_json_md_has_every_key_of_a_run() -> None:
 
 
 def test_json_md_has_every_key_of_a_plan() -> None:
-    keys = set(Preview(SimpleNamespace(run_id="", model_dump=lambda mode: {}), ()).document())  # type: ignore[arg-type]
+    keys = set(Preview(plan(), ()).document())
     assert documented_keys("plan") == keys | set(Plan.model_fields)
 
 

@@ -32,5 +32,9 @@ def plan(
     if as_json:
         out.document(seen.document())
         return
+    from headway.jobs import outlook
+
     out.facts([("run", seen.plan.run_id)])
     out.table(("step", "action", "what", "why"), [(s.what, s.action, s.detail, s.why) for s in seen.steps])
+    out.table(("attempt", "gpu", "machine", "region", "USD an hour"), outlook.attempts(seen.plan))
+    out.facts(outlook.rows(seen.plan))

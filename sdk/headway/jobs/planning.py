@@ -18,6 +18,7 @@ from headway.config.profile import look_for_place
 from headway.data import transfer
 from headway.data.pins import read_pins
 from headway.errors import NotFound
+from headway.jobs import outlook
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
 from headway.spec.candidates import Unfit
@@ -89,12 +90,19 @@ class Preview:
         return {
             "run_id": self.plan.run_id,
             "steps": [vars(step) for step in self.steps],
+            "price": outlook.price(self.plan),
+            "cap": outlook.cap(self.plan),
+            "labels": self.plan.labels,
+            "writes": outlook.writes(self.plan),
+            "warnings": outlook.warnings(self.plan),
             "plan": self.plan.model_dump(mode="json"),
         }
 
     def __str__(self) -> str:
         lines = [f"run {self.plan.run_id}"]
         lines += [f"  {step.what:<7} {step.action:<8} {step.detail}: {step.why}" for step in self.steps]
+        lines += ["  " + " ".join(("attempt", *attempt)) for attempt in outlook.attempts(self.plan)]
+        lines += [f"  {name:<11} {text}" for name, text in outlook.rows(self.plan)]
         return "\n".join(lines)
 
 

@@ -1,0 +1,76 @@
+"""What a plan means before it is submitted: what a person decides by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headway.jobs import Preview, outlook
+from headway.spec.plan import Plan
+from tests.unit.spec.test_plan import plan
+
+
+def made(resources: dict[str, Any], **limits: Any) -> Plan:
+    regions = {"regions": ["us-central1"]}
+    return plan({"resources": {**regions, **resources}, "limits": limits, "tracking": {"register": "m"}})
+
+
+def test_the_price_is_of_the_first_attempt_and_of_the_dearest() -> None:
+    told = outlook.price(made({"gpu": "l4,a100"}))
+    assert told["usd_hour"] < told["dearest_usd_hour"] == pytest.approx(4.2244)
+    assert told["price_date"] == "2025-08"
+
+
+def test_one_price_that_is_not_known_makes_the_dearest_unknown() -> None:
+    told = outlook.price(made({"gpu": "l4,b200"}))
+    assert told["usd_hour"] is not None
+    assert told["dearest_usd_hour"] is None
+    assert outlook.cap(made({"gpu": "b200"}))["most_usd"] is None
+
+
+def test_the_cap_is_never_above_the_budget() -> None:
+    cap = outlook.cap(made({"gpu": "a100:8", "nodes": 3}, budget=50))
+    assert cap["budget_usd"] == 50
+    assert 49.9 < cap["most_usd"] <= 50
+    assert "Vertex AI ends the job itself" in cap["enforced_by"]
+
+
+def test_all_that_the_run_writes_has_its_address() -> None:
+    planned = made({"gpu": "a100"})
+    written = outlook.writes(planned)
+    assert set(written) >= {"image", "code", "plan", "status", "checkpoints", "model", "outputs", "log"}
+    assert written["outputs"] == f"gs://my-bucket/headway/runs/{planned.run_id}/outputs"
+    assert written["registered"].endswith("the model m")
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({"gpu": "a100"}, "on demand"),
+        ({"gpu": "a100", "spot": True}, "spot: machines may be taken away"),
+        ({"gpu": "a100", "flex_start": {"max_wait": "6h"}}, "flex-start, waiting up to 6h"),
+        ({"gpu": "a100", "flex_start": {"max_wait": 0}}, "flex-start, waiting as long as it takes"),
+        ({"gpu": "a100", "reservation": "any"}, "any reservation"),
+    ],
+)
+def test_how_machines_are_had_is_said_in_words(resources: dict[str, Any], said: str) -> None:
+    assert outlook.scheduling(made(resources)).startswith(said)
+
+
+def test_what_may_be_refused_is_warned_of() -> None:
+    assert "on demand it may be refused" in outlook.warnings(made({"gpu": "h100:1"}))[0]
+    assert outlook.warnings(made({"gpu": "h100:1", "spot": True})) == []
+    assert (
+        "limits.timeout is the only cap" in outlook.warnings(made({"gpu": "b200"}, budget=9, timeout="1h"))[0]
+    )
+
+
+def test_the_page_and_the_document_tell_the_same() -> None:
+    seen = Preview(made({"gpu": "h100:8,a100:8"}, budget=100), ())
+    page, document = str(seen), seen.document()
+    assert "attempt 1 h100:8 1 x a3-highgpu-8g us-central1 $101.01" in page
+    assert "by the budget of $100.00" in page
+    assert [each["gpu"] for each in document["plan"]["candidates"]] == ["h100:8", "a100:8"]
+    for address in document["writes"].values():
+        assert address in page
