@@ -212,60 +212,75 @@ def post(emulator: Emulator, path: str, body: Any, verb: str = "POST", version: 
 
 
 GOOD = {"displayName": "checked", "containerSpec": {"imageUri": IMAGE}}
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    # UploadModelRequest.model: "Required."
-    ("no model", {}, "Field: model; Message: Required field is not set."),
-    # Model.display_name: "Required ... up to 128 characters long"
-    ("no name", {"model": {}}, "Field: model.display_name; Message: Required"),
-    ("long name", {"model": {"displayName": "x" * 129}}, "129 characters"),
-    # Google's JSON front, as for every method
-    ("unknown field", {"model": {**GOOD, "nmae": 1}}, "Unknown name \"nmae\" at 'model'"),
-    # UploadModelRequest.model_id: "up to 63 characters, and valid characters are [a-z0-9_-]. The first ..."
-    ("upper case id", {"model": GOOD, "modelId": "Digits"}, 'Invalid model_id "Digits"'),
-    ("id with a digit first", {"model": GOOD, "modelId": "1digits"}, 'Invalid model_id "1digits"'),
-    # UploadModelRequest.parent_model: "The resource name of the model into which to upload the version"
-    ("parent is no name", {"model": GOOD, "parentModel": "digits"}, 'Invalid parent_model "digits"'),
-    # ModelContainerSpec.image_uri: "Required."
-    ("no image", {"model": {"displayName": "a", "containerSpec": {}}}, "model.container_spec.image_uri"),
-    # ModelContainerSpec.predict_route: an HTTP path, "/foo"
-    (
-        "route without slash",
-        {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "predictRoute": "predict"}}},
-        'Invalid predict_route "predict"',
-    ),
-    # ModelContainerSpec.invoke_route_prefix: "Only one of predict_route or invoke_route_prefix can be set"
-    (
-        "two routes",
-        {
-            "model": {
-                **GOOD,
-                "containerSpec": {"imageUri": IMAGE, "predictRoute": "/p", "invokeRoutePrefix": "/*"},
-            }
-        },
-        "Only one of predict_route and invoke_route_prefix",
-    ),
-    # ModelContainerSpec.deployment_timeout: "Limit for deployment timeout is 2 hours."
-    (
-        "three hours",
-        {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "deploymentTimeout": "10800s"}}},
-        "limited to 2 hours",
-    ),
-    # Port.container_port: "Must be a valid port number, between 1 and 65535 inclusive."
-    (
-        "no port",
-        {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "ports": [{"containerPort": 70000}]}}},
-        "1 to 65535",
-    ),
-    # Model.labels: "no longer than 64 characters, can only contain lowercase letters, ..."
-    ("label", {"model": {**GOOD, "labels": {"Team": "a"}}}, "Label keys and values"),
-    # Model.version_aliases: "The format is [a-z][a-zA-Z0-9-]{0,126}[a-z0-9] to distinguish from version_id"
-    ("alias", {"model": {**GOOD, "versionAliases": ["7"]}}, 'Invalid version alias "7"'),
-    # Model.artifact_uri: a directory in Cloud Storage
-    ("artifact elsewhere", {"model": {**GOOD, "artifactUri": "/tmp/model"}}, "must begin with gs://"),
-]
+BAD: dict[str, list[tuple[str, dict[str, Any], str]]] = {
+    'UploadModelRequest.model: "Required."': [
+        ("no model", {}, "Field: model; Message: Required field is not set."),
+    ],
+    'Model.display_name: "Required ... up to 128 characters long"': [
+        ("no name", {"model": {}}, "Field: model.display_name; Message: Required"),
+        ("long name", {"model": {"displayName": "x" * 129}}, "129 characters"),
+    ],
+    "Google's JSON front (discovery document)": [
+        ("unknown field", {"model": {**GOOD, "nmae": 1}}, "Unknown name \"nmae\" at 'model'"),
+    ],
+    'UploadModelRequest.model_id: "up to 63 characters, and valid characters are [a-z0-9_-]"': [
+        ("upper case id", {"model": GOOD, "modelId": "Digits"}, 'Invalid model_id "Digits"'),
+        ("id with a digit first", {"model": GOOD, "modelId": "1digits"}, 'Invalid model_id "1digits"'),
+    ],
+    'UploadModelRequest.parent_model: "The resource name of the model into which to upload the version"': [
+        ("parent is no name", {"model": GOOD, "parentModel": "digits"}, 'Invalid parent_model "digits"'),
+    ],
+    'ModelContainerSpec.image_uri: "Required."': [
+        ("no image", {"model": {"displayName": "a", "containerSpec": {}}}, "model.container_spec.image_uri"),
+    ],
+    'ModelContainerSpec.predict_route: an HTTP path, "/foo"': [
+        (
+            "route without slash",
+            {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "predictRoute": "predict"}}},
+            'Invalid predict_route "predict"',
+        ),
+    ],
+    'ModelContainerSpec.invoke_route_prefix: "Only one of predict_route or invoke_route_prefix can be set"': [
+        (
+            "two routes",
+            {
+                "model": {
+                    **GOOD,
+                    "containerSpec": {"imageUri": IMAGE, "predictRoute": "/p", "invokeRoutePrefix": "/*"},
+                }
+            },
+            "Only one of predict_route and invoke_route_prefix",
+        ),
+    ],
+    'ModelContainerSpec.deployment_timeout: "Limit for deployment timeout is 2 hours."': [
+        (
+            "three hours",
+            {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "deploymentTimeout": "10800s"}}},
+            "limited to 2 hours",
+        ),
+    ],
+    'Port.container_port: "Must be a valid port number, between 1 and 65535 inclusive."': [
+        (
+            "no port",
+            {"model": {**GOOD, "containerSpec": {"imageUri": IMAGE, "ports": [{"containerPort": 70000}]}}},
+            "1 to 65535",
+        ),
+    ],
+    'Model.labels: "no longer than 64 characters, can only contain lowercase letters, ..."': [
+        ("label", {"model": {**GOOD, "labels": {"Team": "a"}}}, "Label keys and values"),
+    ],
+    'Model.version_aliases: "The format is [a-z][a-zA-Z0-9-]{0,126}[a-z0-9] ..."': [
+        ("alias", {"model": {**GOOD, "versionAliases": ["7"]}}, 'Invalid version alias "7"'),
+    ],
+    "Model.artifact_uri: a directory in Cloud Storage": [
+        ("artifact elsewhere", {"model": {**GOOD, "artifactUri": "/tmp/model"}}, "must begin with gs://"),
+    ],
+}
+"""By where it is written: what, how, and a part of the answer."""
+ROWS = [row for rows in BAD.values() for row in rows]
 
 
-@pytest.mark.parametrize(("body", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(("body", "message"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_bad_upload_is_refused_with_the_field_at_fault(
     emulator: Emulator, body: dict[str, Any], message: str
 ) -> None:

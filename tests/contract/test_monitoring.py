@@ -357,14 +357,14 @@ UNWRITABLE: list[tuple[str, dict[str, Any], str]] = [
     ("no point (TimeSeries.points)", {"points": []}, "Only one point can be written"),
     ("a point without a value (Point.value)", {"value": {}}, "points[0].value"),
     ("a point of the future (TimeInterval)", {"end": HOUR}, "in the future"),
-    ("a point of the day before yesterday", {"end": -48 * HOUR}, "more than 25h0s in the past"),
+    ("a point of two days ago (creating-metrics)", {"end": -48 * HOUR}, "more than 25h0s in the past"),
     ("a gauge over an interval (Point.interval)", {"start": -HOUR}, "must be equal to the end time"),
     (
         "a counter without an interval (Point.interval)",
         {"metricKind": "CUMULATIVE"},
         "must be before the end time for the cumulative metric",
     ),
-    ("a metric of Google's", {"type": "compute.googleapis.com/a/b"}, "metric.type"),
+    ("a metric of Google's (MetricDescriptor.type)", {"type": "compute.googleapis.com/a/b"}, "metric.type"),
     ("a label key with a dash (LabelDescriptor.key)", {"labels": {"a-b": "c"}}, "metric.labels[0]"),
     (
         "a resource that custom metrics may not use (creating-metrics)",
@@ -372,7 +372,7 @@ UNWRITABLE: list[tuple[str, dict[str, Any], str]] = [
         "Unsupported monitored resource type",
     ),
     (
-        "a label that the resource has not",
+        "a label that the resource has not (MonitoredResource.labels)",
         {"resource": {"type": "global", "labels": {"zone": "a"}}},
         "Unrecognized resource label",
     ),

@@ -154,6 +154,26 @@ class TestServices:
         got = read(emulator, "GET", f"{services}:batchGet?{names}")["services"]
         assert [one["state"] for one in got] == ["ENABLED", "ENABLED"]
 
+    def test_a_service_is_disabled_and_enabled_again(self, emulator: Emulator) -> None:
+        service = f"serviceusage/v1/projects/{PROJECT}/services/dns.googleapis.com"
+        read(emulator, "POST", f"{service}:enable", {})
+        done = read(emulator, "POST", f"{service}:disable", {})
+        assert done["response"]["service"]["state"] == "DISABLED"
+        assert read(emulator, "GET", service)["state"] == "DISABLED"
+        off = read(emulator, "GET", f"serviceusage/v1/projects/{PROJECT}/services?filter=state:DISABLED")
+        assert [one["config"]["name"] for one in off["services"]] == ["dns.googleapis.com"]
+        read(emulator, "POST", f"{service}:enable", {})
+        assert read(emulator, "GET", service)["state"] == "ENABLED"
+
+    def test_the_quota_of_a_gpu_is_told_by_region(self, emulator: Emulator) -> None:
+        """What no [[quota]] limits is unlimited, which Service Usage writes as -1."""
+        metric = "aiplatform.googleapis.com%2Fcustom_model_training_preemptible_nvidia_h100_gpus"
+        of = f"serviceusage/v1beta1/projects/{PROJECT}/services/aiplatform.googleapis.com"
+        (limit,) = read(emulator, "GET", f"{of}/consumerQuotaMetrics/{metric}")["consumerQuotaLimits"]
+        assert limit["unit"] == "1/{project}/{region}"
+        assert limit["quotaBuckets"][0] == {"effectiveLimit": "-1", "defaultLimit": "-1"}
+        assert {"region": "us-central1"} in [bucket.get("dimensions") for bucket in limit["quotaBuckets"]]
+
 
 OTHER = "projects/other-project"
 REFUSED: list[tuple[str, str, str, Any, int, str]] = [
@@ -208,7 +228,7 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
         "GET", f"serviceusage/v1/projects/{PROJECT}/services?filter=name:a", None, 400, "allowed filters",
     ),
     (
-        "a service that is none",
+        "a service that is none (serviceusage.v1: google.rpc.Code)",
         "GET", f"serviceusage/v1/projects/{PROJECT}/services/example.com", None, 403, "permission denied",
     ),
     (
@@ -226,8 +246,7 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ),
     (
         "what is not emulated",
-        "POST", f"serviceusage/v1/projects/{PROJECT}/services/run.googleapis.com:disable", {}, 501,
-        "serviceusage.services.disable",
+        "GET", "serviceusage/v1/operations", None, 501, "serviceusage.operations.list",
     ),
 ]  # fmt: skip
 

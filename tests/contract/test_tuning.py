@@ -389,62 +389,84 @@ def child(condition: dict[str, Any], parent: dict[str, Any]) -> Change:
     return parameter(**parent, conditionalParameterSpecs=[{"parameterSpec": inner, **condition}])
 
 
-BAD: list[tuple[str, Change, str]] = [
-    # HyperparameterTuningJob: display_name, study_spec, trial_job_spec and the two counts are "Required."
-    ("no name", lambda job: job.pop("displayName"), "display_name"),
-    ("no study", lambda job: job.pop("studySpec"), "study_spec.metrics"),
-    ("no trial job", lambda job: job.pop("trialJobSpec"), "trial_job_spec"),
-    ("no trials", lambda job: job.pop("maxTrialCount"), "max_trial_count"),
-    ("none at once", lambda job: job.update(parallelTrialCount=0), "parallel_trial_count"),
-    ("failures below zero", lambda job: job.update(maxFailedTrialCount=-1), "max_failed_trial_count"),
-    # CustomJobSpec is checked as for a custom job
-    ("no pool", lambda job: job.update(trialJobSpec={}), "trial_job_spec.worker_pool_specs"),
-    # StudySpec.metrics: "Required."; MetricSpec.metric_id: "Must not contain whitespaces and must be unique"
-    ("no metric", study(metrics=[]), "study_spec.metrics"),
-    ("no goal", study(metrics=[{"metricId": "loss"}]), "metrics[0].goal"),
-    ("space", study(metrics=[{"metricId": "my loss", "goal": "MINIMIZE"}]), "must not contain whitespaces"),
-    ("twice", study(metrics=[{"metricId": "loss", "goal": "MINIMIZE"}] * 2), "must be unique"),
-    # StudySpec.parameters: "Required."; ParameterSpec: one value spec
-    ("no parameter", study(parameters=[]), "study_spec.parameters"),
-    ("no values", parameter(), "Exactly one value spec must be set, not 0."),
-    ("no categories", parameter(categoricalValueSpec={"values": []}), "categorical_value_spec.values"),
-    ("upside down", parameter(doubleValueSpec={"minValue": 2, "maxValue": 1}), "greater than max_value"),
-    # DiscreteValueSpec.values: "in increasing order and at least 1e-10 apart ... not more than 1,000"
-    ("unordered", parameter(discreteValueSpec={"values": [2, 1]}), "increasing order"),
-    ("1001 values", parameter(discreteValueSpec={"values": list(range(1001))}), "at most 1000"),
-    # ParameterSpec.scale_type: "Leave unset for CATEGORICAL"; UNIT_LOG_SCALE: "must be strictly positive"
-    (
-        "scaled categories",
-        parameter(categoricalValueSpec={"values": ["a"]}, scaleType="UNIT_LOG_SCALE"),
-        "Leave scale_type unset",
-    ),
-    (
-        "log from zero",
-        parameter(doubleValueSpec={"minValue": 0, "maxValue": 1}, scaleType="UNIT_LOG_SCALE"),
-        "strictly positive",
-    ),
-    # GRID_SEARCH: "all parameters must be INTEGER, CATEGORICAL, or DISCRETE"
-    ("grid of doubles", study(algorithm="GRID_SEARCH"), "To use grid search"),
-    # ConditionalParameterSpec: a condition of the parent's type; "All values must exist in ... parent"
-    (
-        "condition of another type",
-        child({"parentIntValues": {"values": ["1"]}}, {"categoricalValueSpec": {"values": ["a"]}}),
-        "parent_value_condition",
-    ),
-    (
-        "value that the parent lacks",
-        child({"parentCategoricalValues": {"values": ["b"]}}, {"categoricalValueSpec": {"values": ["a"]}}),
-        "no value b",
-    ),
-    # StudySpec.automated_stopping_spec is a oneof
-    ("two rules", study(medianAutomatedStoppingSpec={}, decayCurveStoppingSpec={}), "Only one automated"),
-    # Google's JSON front
-    ("unknown field", study(metric=[]), "Unknown name \"metric\" at 'hyperparameter_tuning_job.study_spec'"),
-    ("unknown algorithm", study(algorithm="BAYES"), "StudySpec.Algorithm"),
-]
+BAD: dict[str, list[tuple[str, Change, str]]] = {
+    'HyperparameterTuningJob: "Required." of names, specs and counts': [
+        ("no name", lambda job: job.pop("displayName"), "display_name"),
+        ("no study", lambda job: job.pop("studySpec"), "study_spec.metrics"),
+        ("no trial job", lambda job: job.pop("trialJobSpec"), "trial_job_spec"),
+        ("no trials", lambda job: job.pop("maxTrialCount"), "max_trial_count"),
+        ("none at once", lambda job: job.update(parallelTrialCount=0), "parallel_trial_count"),
+        ("failures below zero", lambda job: job.update(maxFailedTrialCount=-1), "max_failed_trial_count"),
+    ],
+    "CustomJobSpec.worker_pool_specs, as for a custom job": [
+        ("no pool", lambda job: job.update(trialJobSpec={}), "trial_job_spec.worker_pool_specs"),
+    ],
+    'StudySpec.metrics; MetricSpec.metric_id: "Must not contain whitespaces and must be unique"': [
+        ("no metric", study(metrics=[]), "study_spec.metrics"),
+        ("no goal", study(metrics=[{"metricId": "loss"}]), "metrics[0].goal"),
+        (
+            "space",
+            study(metrics=[{"metricId": "my loss", "goal": "MINIMIZE"}]),
+            "must not contain whitespaces",
+        ),
+        ("twice", study(metrics=[{"metricId": "loss", "goal": "MINIMIZE"}] * 2), "must be unique"),
+    ],
+    'StudySpec.parameters: "Required."; ParameterSpec: one value spec': [
+        ("no parameter", study(parameters=[]), "study_spec.parameters"),
+        ("no values", parameter(), "Exactly one value spec must be set, not 0."),
+        ("no categories", parameter(categoricalValueSpec={"values": []}), "categorical_value_spec.values"),
+        ("upside down", parameter(doubleValueSpec={"minValue": 2, "maxValue": 1}), "greater than max_value"),
+    ],
+    'DiscreteValueSpec.values: "in increasing order and at least 1e-10 apart ... not more than 1,000"': [
+        ("unordered", parameter(discreteValueSpec={"values": [2, 1]}), "increasing order"),
+        ("1001 values", parameter(discreteValueSpec={"values": list(range(1001))}), "at most 1000"),
+    ],
+    'ParameterSpec.scale_type: "Leave unset for CATEGORICAL"; UNIT_LOG_SCALE: "must be strictly positive"': [
+        (
+            "scaled categories",
+            parameter(categoricalValueSpec={"values": ["a"]}, scaleType="UNIT_LOG_SCALE"),
+            "Leave scale_type unset",
+        ),
+        (
+            "log from zero",
+            parameter(doubleValueSpec={"minValue": 0, "maxValue": 1}, scaleType="UNIT_LOG_SCALE"),
+            "strictly positive",
+        ),
+    ],
+    'GRID_SEARCH: "all parameters must be INTEGER, CATEGORICAL, or DISCRETE"': [
+        ("grid of doubles", study(algorithm="GRID_SEARCH"), "To use grid search"),
+    ],
+    'ConditionalParameterSpec: a condition of the parent\'s type; "All values must exist in ... parent"': [
+        (
+            "condition of another type",
+            child({"parentIntValues": {"values": ["1"]}}, {"categoricalValueSpec": {"values": ["a"]}}),
+            "parent_value_condition",
+        ),
+        (
+            "value that the parent lacks",
+            child(
+                {"parentCategoricalValues": {"values": ["b"]}}, {"categoricalValueSpec": {"values": ["a"]}}
+            ),
+            "no value b",
+        ),
+    ],
+    "StudySpec.automated_stopping_spec is a oneof": [
+        ("two rules", study(medianAutomatedStoppingSpec={}, decayCurveStoppingSpec={}), "Only one automated"),
+    ],
+    "Google's JSON front (discovery document)": [
+        (
+            "unknown field",
+            study(metric=[]),
+            "Unknown name \"metric\" at 'hyperparameter_tuning_job.study_spec'",
+        ),
+        ("unknown algorithm", study(algorithm="BAYES"), "StudySpec.Algorithm"),
+    ],
+}
+"""By where it is written: what, how, and a part of the answer."""
+ROWS = [row for rows in BAD.values() for row in rows]
 
 
-@pytest.mark.parametrize(("change", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(("change", "message"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_bad_tuning_job_is_refused_with_the_field_at_fault(
     emulator: Emulator, change: Change, message: str
 ) -> None:
