@@ -76,14 +76,13 @@ class ServiceUsage:
         wanted = FILTER.fullmatch(call.query.get("filter", ""))
         if wanted is None:
             raise invalid("Invalid filter. The allowed filters are state:ENABLED and state:DISABLED.")
-        if wanted[1] == "DISABLED":
-            return {}  # of the APIs that are off, none is listed
-        names = sorted(self._enabled())
+        names = sorted(self._disabled() if wanted[1] == "DISABLED" else self._enabled())
         size, token = call.page_size(50, most=200), call.query.get("pageToken", "")
         if token and token not in names:
             raise invalid("The provided page token is invalid.")
         start = names.index(token) if token else 0
-        page: Document = {"services": [self._service(parent, name) for name in names[start : start + size]]}
+        shown = [self._service(parent, name) for name in names[start : start + size]]
+        page: Document = {"services": shown} if shown else {}
         if start + size < len(names):
             page["nextPageToken"] = names[start + size]
         return page
@@ -160,9 +159,11 @@ class ServiceUsage:
 
     def _enabled(self) -> set[str]:
         own = {f"{name}.{hosts.DOMAIN}" for name in (*hosts.SERVICES, "storage")}
-        kept = self._world.store.list(KIND)
-        off = {document["name"] for document in kept if document.get("disabled")}
-        return (own | {document["name"] for document in kept}) - off
+        return (own | {kept["name"] for kept in self._world.store.list(KIND)}) - self._disabled()
+
+    def _disabled(self) -> set[str]:
+        """Those that were turned off; of the others that Google has, none is known."""
+        return {kept["name"] for kept in self._world.store.list(KIND) if kept.get("disabled")}
 
     def _service(self, parent: str, name: str) -> Document:
         return {

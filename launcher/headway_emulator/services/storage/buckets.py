@@ -16,6 +16,8 @@ SETTINGS = "bucketSettings"
 POLICY = "bucketPolicy"
 FIXED = ("kind", "id", "name", "selfLink", "projectNumber", "timeCreated", "location", "locationType", "etag")
 """Fields that a client cannot change."""
+CONTINENTS = ("ASIA", "EU", "US")
+"""Multi-regions; what ends in a digit and has no dash (NAM4) is a pair of regions."""
 NOT_EMULATED: Mapping[str, str] = {
     "versioning": "object versioning",
     "retentionPolicy": "retention policies",
@@ -43,6 +45,7 @@ class Buckets:
             "updated": document["updated"],
             "metageneration": "1",
             "set": kept,
+            "place": _place(body.get("location")),
         }
         self._store.put(SETTINGS, str(document["name"]), settings)
         return self.shown(document)
@@ -65,7 +68,7 @@ class Buckets:
         """The server's document with the settings over it."""
         settings = self._settings(document)
         times = {name: settings[name] for name in ("timeCreated", "updated", "metageneration")}
-        return {**document, **settings["set"], **times}
+        return {**document, **settings["set"], **settings.get("place", {}), **times}
 
     def deleted(self, bucket: str) -> None:
         self._store.delete(SETTINGS, bucket)
@@ -91,6 +94,15 @@ class Buckets:
     def _settings(self, document: Mapping[str, Any]) -> Document:
         times = {name: document[name] for name in ("timeCreated", "updated", "metageneration")}
         return self._store.get(SETTINGS, str(document["name"])) or {**times, "set": {}}
+
+
+def _place(location: Any) -> Document:
+    """Where a bucket lies, as its creation asked for it; the storage server's own answer where it did not."""
+    if not isinstance(location, str) or not location:
+        return {}
+    name = location.upper()
+    kind = "multi-region" if name in CONTINENTS else "region" if "-" in name else "dual-region"
+    return {"location": name, "locationType": kind}
 
 
 def _etag(count: int) -> str:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from headway.cloud import projects
+from headway.cloud import buckets, projects
+from headway.cloud.storage import split_uri
 from headway.config import check_files
 from headway.data import transfer
 from headway.data.pins import read_pins
@@ -74,6 +75,13 @@ def data(subject: Subject) -> Found:
         )
     missing = transfer.missing(pins, here.dvc_remote, subject.services.bucket)
     if missing:
+        bucket, _ = split_uri(here.dvc_remote)
+        try:
+            buckets.look_up(subject.services.session, bucket)
+        except NotFound:
+            return failure(
+                f"there is no bucket {bucket}", "mend dvc_remote in the profile, or create the bucket"
+            )
         return failure(
             f"not in {here.dvc_remote}: {', '.join(f'{pin.path} at {pin.md5[:12]}' for pin in missing)}",
             f"launch data push{here.words} {subject.loaded.path}",
@@ -101,7 +109,7 @@ def quota(subject: Subject) -> Found:
     Spot and flex-start count against the preemptible metric (Google's page on Vertex AI's quotas).
     """
     found = candidates(subject.spec.resources, subject.known_place.region)
-    gpus = [each for each in found if each.accelerator]
+    gpus = [each for each in found if each.gpu]
     if not gpus:
         return ok("no GPU is asked for")
     answers = [_quota(subject, each) for each in gpus]
@@ -120,7 +128,7 @@ def _quota(subject: Subject, wanted: Candidate) -> Found:
     metric = f"custom_model_training_{'preemptible_' if preemptible else ''}{known or ''}_gpus"
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
     if known is None:
-        return unchecked(f"which metric counts {wanted.accelerator} is not known", f"look it up at {page}")
+        return unchecked(f"which metric counts {wanted.gpu} is not known", f"look it up at {page}")
     words = f"{metric} in {wanted.region}"
     look = f"filter {metric} at {page}"
     if subject.services is None:

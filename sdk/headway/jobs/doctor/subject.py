@@ -13,7 +13,6 @@ from headway.errors import HeadwayError
 from headway.jobs.doctor import engine
 from headway.jobs.doctor.engine import Engine
 from headway.spec.job import JobSpec
-from headway.spec.machines import Shape, resolve
 from headway.spec.place import LOCAL, Place
 
 DEADLINE_S = 5.0
@@ -74,11 +73,6 @@ class Subject:
         place = self.known_place
         given = self.config.spec.resources.regions if isinstance(self.config, Loaded) else ()
         return given or (place.region,)
-
-    @property
-    def shape(self) -> Shape:
-        resources = self.spec.resources
-        return resolve(resources.gpu, resources.machine)
 
     @cached_property
     def engine(self) -> Engine | str:
