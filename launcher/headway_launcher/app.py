@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headway_launcher.commands import config, data, doctor, follow, gpus, local, plan, runs, submit, version
+from headway_launcher.commands import (
+    config,
+    data,
+    doctor,
+    follow,
+    gpus,
+    local,
+    plan,
+    runs,
+    submit,
+    version,
+    why,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "wait": follow.wait,
     "cancel": runs.cancel,
     "pull": runs.pull,
+    "why": why.why,
     "doctor": doctor.doctor,
     "gpus": gpus.gpus,
     "version": version.version,

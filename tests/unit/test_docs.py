@@ -17,7 +17,7 @@ from headway.cloud.logs import LogLine
 from headway.config import load
 from headway.config.profile import find_place
 from headway.errors import ExitCode
-from headway.jobs import Preview, PreviewStep, RunView
+from headway.jobs import Difference, Preview, PreviewStep, RunView, Why
 from headway.jobs.doctor import CHECKS, Report, Row, State
 from headway.spec.job import JobSpec, json_schema
 from headway.spec.layout import TrainingVariables
@@ -254,6 +254,12 @@ def test_json_md_has_every_key_of_the_doctor_and_commands_md_every_check() -> No
     assert [state for state in get_args(State) if f"`{state}`" not in text] == []
     listed = re.findall(r"^- `([^`]+)`: ", sections(DOCS / "commands.md")["launch doctor"], re.MULTILINE)
     assert listed == [check.name for check in CHECKS]
+
+
+def test_json_md_has_every_key_of_a_why() -> None:
+    assert documented_keys("why") == set(Why(None, "", ()).document())
+    text = sections(DOCS / "json.md")["why"]
+    assert [field.name for field in fields(Difference) if f"`{field.name}`" not in text] == []
 
 
 def test_json_md_has_every_key_of_the_stack() -> None:

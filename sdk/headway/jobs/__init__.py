@@ -6,14 +6,17 @@ from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
 from headway.jobs.progress import Progress
 from headway.jobs.run import Output, Run, RunView, attach
 from headway.jobs.submission import submit
+from headway.jobs.why import Difference, Why, why_anew, why_two
 
 __all__ = [
+    "Difference",
     "Output",
     "Preview",
     "PreviewStep",
     "Progress",
     "Run",
     "RunView",
+    "Why",
     "attach",
     "cancel_build",
     "check",
@@ -21,4 +24,6 @@ __all__ = [
     "preview",
     "runs",
     "submit",
+    "why_anew",
+    "why_two",
 ]

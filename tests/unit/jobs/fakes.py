@@ -48,6 +48,10 @@ class MemoryStore:
             raise NotFound(f"cannot read {self.uri(name)}")
         return self.objects[name]
 
+    def stream(self, name: str) -> Iterator[bytes]:
+        data = self.read(name)
+        yield from (data[at : at + 1000] for at in range(0, len(data), 1000))
+
     def read_from(self, name: str, offset: int) -> bytes:
         return self.objects.get(name, b"")[offset:]
 
