@@ -40,6 +40,7 @@ def facts(view: RunView) -> list[tuple[str, str]]:
         ("error", view.error),
         ("exit code", str(view.exit_code) if view.exit_code else None),
         ("duration", duration(view)),
+        ("cost", spent(view)),
         *((name, f"{value:.6g}") for name, value in metrics.items()),
         ("MLflow", view.tracking_url),
         ("checkpoint", view.checkpoints[-1] if view.checkpoints else None),
@@ -52,6 +53,13 @@ def facts(view: RunView) -> list[tuple[str, str]]:
         *(("warning", warning) for warning in view.warnings),
     ]
     return [(name, value) for name, value in rows if value is not None]
+
+
+def spent(view: RunView, *, short: bool = False) -> str | None:
+    """What the run has cost by its price, an estimate; None where that is not known."""
+    if view.cost is None:
+        return None
+    return f"~${view.cost.spent_usd:,.2f}" if short else str(view.cost)
 
 
 def duration(view: RunView) -> str | None:

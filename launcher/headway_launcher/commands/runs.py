@@ -35,7 +35,7 @@ def list_runs(
 ) -> None:
     """List the newest runs."""
     from headway import jobs
-    from headway_launcher.report import duration
+    from headway_launcher.report import duration, spent
 
     views = jobs.runs(Where(profile, local).find(), limit=limit)
     out = screen(as_json=as_json)
@@ -44,8 +44,14 @@ def list_runs(
     elif not views:
         out.say("no runs yet")
     else:
-        rows = [(v.run_id, v.state, _date(v.created), duration(v) or "", v.machine) for v in views]
-        out.table(("run", "state", "created", "duration", "machine"), rows)
+        rows = [
+            (v.run_id, v.state, _date(v.created), duration(v) or "", spent(v, short=True) or "?", v.machine)
+            for v in views
+        ]
+        out.table(("run", "state", "created", "duration", "cost", "machine"), rows)
+        dates = sorted({v.cost.price_date for v in views if v.cost and v.cost.price_date})
+        if dates:
+            out.say(f"~ is an estimate in USD, by list prices of {', '.join(dates)}; ? is not known")
 
 
 def cancel(

@@ -22,6 +22,7 @@ from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attem
 from headway.jobs.claim import read_plan
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
+from headway.spec.cost import Cost, cost
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 from headway.spec.status import RunStatus
@@ -59,6 +60,7 @@ class RunView(BaseModel):
     error: str | None
     warnings: tuple[str, ...]
     attempts: tuple[Attempt, ...] = ()
+    cost: Cost | None = None
 
     def document(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -331,4 +333,13 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple
         error="; ".join(filter(None, (status.error if status else None, job.error))) or None,
         warnings=status.warnings if status else (),
         attempts=attempts,
+        cost=cost(
+            plan,
+            region=job.region,
+            machine=job.machine,
+            accelerator=job.accelerator,
+            count=job.accelerator_count,
+            started=job.started,
+            ended=job.ended,
+        ),
     )

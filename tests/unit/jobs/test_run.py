@@ -261,3 +261,11 @@ def test_pull_takes_a_folder_as_text_and_a_run_shows_its_id(
     world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/a.txt", b"a")
     assert run.pull(str(tmp_path / "here")) == [tmp_path / "here" / "outputs" / "a.txt"]
     assert repr(run) == f"<Run {run.run_id}>"
+
+
+def test_the_cost_of_a_run_is_in_its_document(run: Run) -> None:
+    document = run.view().document()["cost"]
+    assert document["usd_hour"] == pytest.approx(0.19 * 1.15)
+    assert document["spent_usd"] >= 0
+    assert document["left_usd"] is None
+    assert document["price_date"] == "2025-08"

@@ -41,6 +41,13 @@ def view(**changes: Any) -> RunView:
         "exit_code": 0,
         "error": None,
         "warnings": (),
+        "cost": {
+            "spent_usd": 0.0974,
+            "left_usd": 1.9026,
+            "budget_usd": 2,
+            "usd_hour": 4.2244,
+            "price_date": "2025-08",
+        },
     }
     return RunView.model_validate({**values, **changes})
 

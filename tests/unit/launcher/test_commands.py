@@ -172,10 +172,19 @@ def test_a_full_disk_is_no_bug(fake: FakeJobs, capsys: Capture) -> None:
 
 def test_list_is_a_table_of_runs(fake: FakeJobs, capsys: Capture) -> None:
     assert run(["list", "--local", "-n", "5"]) == 0
-    header, row = capsys.readouterr().out.splitlines()
-    assert header.split() == ["run", "state", "created", "duration", "machine"]
+    out, err = capsys.readouterr()
+    header, row = out.splitlines()
+    assert header.split() == ["run", "state", "created", "duration", "cost", "machine"]
     assert row.startswith("digits-1a2b3c4d  succeeded")
+    assert "~$0.10" in row
+    assert "an estimate in USD, by list prices of 2025-08" in err
     assert fake.calls == [("runs", {"limit": 5})]
+
+
+def test_status_tells_what_is_spent_and_what_is_left_of_the_budget(fake: FakeJobs, capsys: Capture) -> None:
+    assert run(["status", "--local", "digits-1a2b3c4d"]) == 0
+    spent = "$0.10 of $2.00, $1.90 left (an estimate: $4.22 an hour by prices of 2025-08)"
+    assert spent in capsys.readouterr().out
 
 
 def test_list_as_json_is_a_list_of_run_documents(fake: FakeJobs, capsys: Capture) -> None:
