@@ -10,8 +10,8 @@ import itertools
 import random
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -67,7 +67,7 @@ class Faults:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._chances = itertools.count()
         self._random: dict[str, random.Random] = {}
         self._armed: dict[str, Document] = {
@@ -118,9 +118,11 @@ class Faults:
                     return fault
         return None
 
-    def together(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def together(self) -> Iterator[None]:
         """What a fault that is taken inside leads to is written with it, or neither is."""
-        return self._store.transaction()
+        with self._lock, self._store.transaction():  # in this order, as `take` does
+            yield
 
     def _turn(self, fault: Document) -> bool:
         fault["chances"] += 1

@@ -33,6 +33,7 @@ class Loop:
         self._calls: queue.SimpleQueue[tuple[Callable[[], None], Hold] | None] = queue.SimpleQueue()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="beside")
         self._closed = False
+        self._insisting = False
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._thread.start()
 
@@ -79,18 +80,29 @@ class Loop:
         except RuntimeError:
             hold.release()  # the emulator is ending: nothing new is begun
 
-    def insist(self, write: Callable[[], None]) -> None:
-        """In this thread, again and again while the state takes no more: nothing goes on without it."""
-        for wait in itertools.chain((0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
+    def insist(self, write: Callable[[], T]) -> T:
+        """In this thread, again and again while the state takes no more: nothing goes on without it.
+
+        Inside of another it is the other one that begins anew, with no lock held in between.
+        """
+        if self._insisting:
+            return write()
+        self._insisting = True
+        try:
+            return self._repeated(write)
+        finally:
+            self._insisting = False
+
+    def _repeated(self, write: Callable[[], T]) -> T:
+        waits = itertools.chain((0.05, 0.1, 0.2, 0.5), itertools.repeat(1.0))
+        while True:
             try:
-                write()
+                return write()
             except sqlite3.OperationalError as error:
                 if self._closed:
                     raise
                 sys.stderr.write(f"headway-emulator: jobs wait, for the state cannot be written: {error}\n")
-                time.sleep(wait)
-            else:
-                return
+            time.sleep(next(waits))
 
     def hold(self) -> Hold:
         """Virtual time waits until it is released."""
@@ -131,8 +143,8 @@ class Lane:
     def beside(self, work: Callable[[], T], then: Callable[[T | Exception], None]) -> None:
         self._loop.beside(work, lambda result: self._made(lambda: then(result)))
 
-    def insist(self, write: Callable[[], None]) -> None:
-        self._loop.insist(write)
+    def insist(self, write: Callable[[], T]) -> T:
+        return self._loop.insist(write)
 
     def hold(self) -> Hold:
         return self._loop.hold()

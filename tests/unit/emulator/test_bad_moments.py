@@ -178,6 +178,25 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_made(
     assert bench.unfinished() == []
 
 
+def test_requests_and_jobs_take_faults_at_the_same_time(bench: Bench) -> None:
+    """Each needs the faults and the state, and both get them in the same order."""
+    bench.faults.add({"kind": "response", "times": 0, "rate": 0.0})
+    inside = threading.Event()
+
+    def request() -> None:
+        assert inside.wait(5)
+        bench.faults.take("response", method="GET")
+
+    other = threading.Thread(target=request, daemon=True)
+    other.start()
+    with bench.faults.together():
+        inside.set()
+        other.join(0.1)
+        bench.faults.take("late", job="1")
+    other.join(5)
+    assert not other.is_alive()
+
+
 class TestProcesses:
     def test_a_start_that_is_under_way_when_the_emulator_ends_leaves_no_process(self, tmp_path: Path) -> None:
         store = Store(tmp_path / "state.sqlite3")

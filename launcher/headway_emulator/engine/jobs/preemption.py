@@ -29,6 +29,10 @@ class Preemptions:
         """Take the faults that are meant for these replicas; asked at each start and for each new fault."""
         if self._record.phase != "up" or not self._faults.armed(PREEMPT):
             return
+        self._record.insist(self._take)
+        self.arm()
+
+    def _take(self) -> None:
         with self._faults.together():
             for task in sorted(self._crew.alive - set(self._planned)):
                 if (fault := self._faults.take(PREEMPT, task=task, **self._record.facts())) is not None:
@@ -36,7 +40,6 @@ class Preemptions:
                     if within := float(fault.get("within", 0)):
                         wait += random.Random(fault.get("seed", 0)).uniform(0, within)
                     self._plan(task, notice_at=self._record.after(wait))
-        self.arm()
 
     def resume(self) -> None:
         """After a restart of the emulator: who was given notice gets it again, for it may not have come."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from headway_emulator.engine.clock import SECOND, Alarm, Clock, timestamp
 from headway_emulator.engine.jobs.replicas import Work, task_name, tasks
 from headway_emulator.engine.loop import Lane
 from headway_emulator.engine.store import Document
+
+T = TypeVar("T")
 
 
 class Record:
@@ -62,8 +64,11 @@ class Record:
     def save(self, **changes: Any) -> None:
         """What is not kept has not happened: a disk that takes no more is waited for."""
         document = {**self.document, **changes, "updateTime": timestamp(self._clock.now_ns())}
-        self._lane.insist(lambda: self._changed(document))
+        self.insist(lambda: self._changed(document))
         self.document = document
+
+    def insist(self, write: Callable[[], T]) -> T:
+        return self._lane.insist(write)
 
     def now_ns(self) -> int:
         return self._clock.now_ns()

@@ -12,11 +12,13 @@ from typing import Any
 
 from headway_emulator.engine.clock import Clock, parse_timestamp, timestamp
 from headway_emulator.engine.executors.protocol import Executor, ExecutorError, Exited
-from headway_emulator.engine.faults import LATE, QUOTA, STOCKOUT, Faults
+from headway_emulator.engine.faults import QUOTA, Faults
 from headway_emulator.engine.jobs import ladder
 from headway_emulator.engine.jobs.crew import Crew
 from headway_emulator.engine.jobs.ladder import Fall, Tried
 from headway_emulator.engine.jobs.log import JobLog
+from headway_emulator.engine.jobs.machines import Machines
+from headway_emulator.engine.jobs.outcome import CANCELLED, TIMED_OUT, Outcome
 from headway_emulator.engine.jobs.preemption import Preemptions
 from headway_emulator.engine.jobs.quotas import Quotas
 from headway_emulator.engine.jobs.record import Record
@@ -26,31 +28,10 @@ from headway_emulator.engine.store import Document, Store
 from headway_emulator.errors import RPC_CODE
 from headway_emulator.settings import Settings
 
-FINAL = frozenset(["JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"])
 DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 """Seconds, where scheduling.timeout is not given (Google's documentation of Scheduling)."""
-DEFAULT_MAX_WAIT = 24 * 3600.0
-"""Seconds that FLEX_START waits for machines, where maxWaitDuration is not given; 0 there waits for ever."""
 KILL_SECONDS = 10.0
 RETRY_QUOTA = 5.0
-RETRY_CAPACITY = 30.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ends; a status other than OK gives its `error`."""
-
-    state: str
-    status: str = "OK"
-    message: str = ""
-
-
-CANCELLED = Outcome("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED")
-TIMED_OUT = Outcome(
-    "JOB_STATE_FAILED",
-    "DEADLINE_EXCEEDED",
-    "The job ran longer than its scheduling.timeout and was stopped.",
-)
 
 
 @dataclass(frozen=True)
@@ -81,6 +62,7 @@ class Training:
         self._record = Record(document, parts.clock, self._lane, parts.changed)
         self._log = JobLog(parts.store, parts.clock, document.get("log") or document["job"])
         self._crew = Crew(self._lane, parts.executor, self._log, self._started, self._exited)
+        self._machines = Machines(self._record, parts.faults, self._launch, self.stop)
         self._preemptions = Preemptions(self._record, self._crew, parts.faults, self._log)
 
     @property
@@ -92,7 +74,7 @@ class Training:
 
     def admit(self) -> bool:
         """Take what it needs of the quota; False where it has to wait on."""
-        if self._parts.faults.armed(QUOTA) and self._fault(QUOTA) is not None:
+        if self._machines.fault(QUOTA) is not None:
             self._record.alarm("quota", RETRY_QUOTA, self._parts.ask_quota_again)
             return False
         return self._parts.quotas.admit(self.name, self.document["region"], self._record.spec)
@@ -102,46 +84,7 @@ class Training:
         self.provision()
 
     def provision(self) -> None:
-        """Get the machines, which can fail where a fault says that there are none."""
-        if self._stopping:
-            return
-        with self._parts.faults.together():
-            shortage = None if "noMachinesAt" in self.document else self._fault(STOCKOUT)
-            if shortage is not None and self._record.scheduling.get("strategy") != "FLEX_START":
-                self._record.save(noMachinesAt=self._record.after(float(shortage.get("after", 0))))
-        if moment := self.document.get("noMachinesAt"):
-            self._record.alarm("stockout", self._record.until(moment), self._no_machines)
-        elif shortage is None:
-            self._launch()
-        elif (left := self._flex_wait_left()) <= 0:
-            text = "The job waited for its maxWaitDuration, and no machines became available."
-            self.stop(Outcome("JOB_STATE_EXPIRED", "DEADLINE_EXCEEDED", text))
-        else:
-            self._record.alarm("capacity", min(RETRY_CAPACITY, left), self.provision)
-
-    def _no_machines(self) -> None:
-        region = self.document["region"]
-        text = (
-            f"Resources are insufficient in region: {region}. "
-            "Please try a different region or use a different accelerator."
-        )
-        if self._record.scheduling.get("strategy") == "SPOT":
-            text += " (STOCKOUT)"
-        self.stop(Outcome("JOB_STATE_FAILED", "RESOURCE_EXHAUSTED", text))
-
-    def _flex_wait_left(self) -> float:
-        given = self._record.scheduling.get("maxWaitDuration", "")
-        most = float(given.removesuffix("s")) if given else DEFAULT_MAX_WAIT
-        if most == 0:
-            return float("inf")
-        return most + self._record.until(self.document["waitingSince"])
-
-    def _fault(self, kind: str) -> Mapping[str, Any] | None:
-        """The fault that any pool of this job meets now."""
-        if not self._parts.faults.armed(kind):
-            return None
-        taken = (self._parts.faults.take(kind, **facts) for facts in self._record.machines())
-        return next((fault for fault in taken if fault is not None), None)
+        self._machines.find()
 
     # -- starting
 
@@ -209,12 +152,7 @@ class Training:
         self._perhaps_over()
 
     def _up(self) -> None:
-        """All replicas are there; a fault may make the state say so later than the code starts."""
-        faults = self._parts.faults
-        with faults.together():
-            late = faults.take(LATE, **self._record.facts()) if faults.armed(LATE) else None
-            wait = 0.0 if late is None else float(late.get("after", 1))
-            self._record.save(phase="up", runsAt=self._record.after(wait))
+        self._machines.are_up()
         self._soon_running()
 
     def _soon_running(self) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from headway_emulator.engine.clock import Clock, timestamp
 from headway_emulator.engine.executors.protocol import Executor
 from headway_emulator.engine.faults import QUOTA_EXCEEDED, Faults
+from headway_emulator.engine.jobs.outcome import FINAL
 from headway_emulator.engine.jobs.quotas import Quotas, exceeded, needs
 from headway_emulator.engine.jobs.record import machine_facts
-from headway_emulator.engine.jobs.training import FINAL, Parts, Training, admitted
+from headway_emulator.engine.jobs.training import Parts, Training, admitted
 from headway_emulator.engine.jobs.waiting import Waiting, Wanted
 from headway_emulator.engine.loop import Closed, Loop
 from headway_emulator.engine.store import Document, Store
