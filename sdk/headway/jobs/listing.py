@@ -10,6 +10,7 @@ from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
 from headway.errors import NotFound
+from headway.jobs.attempts import goes_on
 from headway.jobs.run import Run, RunView, attach
 from headway.spec import layout
 from headway.spec.place import Place
@@ -24,14 +25,17 @@ def runs(place: Place, *, limit: int = 20, regions: Iterable[str] = ()) -> list[
     for region in dict.fromkeys((place.region, *regions)):
         jobs += islice(services.jobs(region).labelled(layout.LABEL_RUN), limit)
     jobs.sort(key=lambda job: job.created or _BEGINNING, reverse=True)
-    views = ask_each(lambda job: _view(job, services), jobs[:limit])
+    newest = {job.labels[layout.LABEL_RUN]: job for job in reversed(jobs)}  # of a run's attempts the last
+    shown = sorted(newest.values(), key=lambda job: job.created or _BEGINNING, reverse=True)[:limit]
+    views = ask_each(lambda job: _view(job, services), shown)
     return [view for view in views if view is not None]
 
 
 def _view(job: vertex.Job, services: Services) -> RunView | None:
     """None where the bucket no longer holds the run's plan."""
     try:
-        plan = attach(job.labels[layout.LABEL_RUN], services.place, services=services).plan
+        run = attach(job.labels[layout.LABEL_RUN], services.place, services=services)
     except NotFound:
         return None
-    return Run(plan, services, job=job).view()
+    # one that found no machines may have gone on in a region that was not listed
+    return run.view() if goes_on(job, run.plan) else Run(run.plan, services, job=job).view()

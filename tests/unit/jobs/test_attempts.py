@@ -12,7 +12,7 @@ import pytest
 
 from headway.cloud.vertex import Job
 from headway.errors import Exhausted, RemoteError
-from headway.jobs import submission
+from headway.jobs import listing, submission
 from headway.jobs.attempts import read_attempts
 from headway.jobs.run import Run, attach
 from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, Told
@@ -277,3 +277,15 @@ def test_a_machine_that_was_not_asked_for_stops_the_run_and_says_the_difference(
     assert "strategy: asked for SPOT, got STANDARD" in caught.value.details
     assert "replicas: asked for 2, got 1" in caught.value.details
     assert [job.state for job in regions.jobs] == ["cancelled"]
+
+
+def test_a_run_of_several_attempts_is_listed_once_as_the_one_that_runs(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "Services", lambda place: world.services)
+    regions.out = {ORDER[0]}
+    submit()
+    submit()
+    for asked in ((), ("us-east4",)):
+        (view,) = listing.runs(PLACE, regions=asked)
+        assert (view.region, view.state) == ("us-east4", "running")

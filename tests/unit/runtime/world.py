@@ -13,6 +13,7 @@ from pathlib import Path
 from headway.cloud.storage import StoredObject
 from headway.errors import NotFound, RemoteError
 from headway.runtime.job import Container
+from headway.spec.candidates import Candidate
 from headway.spec.layout import PLAN_VARIABLE, BucketLayout, ContainerLayout
 from headway.spec.plan import CodePin, DataPin, ImagePin, MachinePin, Plan, TrackingPin
 from headway.spec.status import RunStatus
@@ -136,6 +137,7 @@ def make_plan(
             type="n1-standard-4", accelerator=None, accelerator_count=0, nodes=1, disk_gb=100, spot=False
         ),
         regions=("us-central1",),
+        candidates=(Candidate(region="us-central1", gpu=None, type="n1-standard-4"),),
         timeout_s=600,
         tracking=TrackingPin(uri=tracking_uri, experiment="digits", wandb=wandb, register_as=register),
         project="p",
