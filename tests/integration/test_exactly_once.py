@@ -65,22 +65,21 @@ class Stack:
         )
         return [_outcome(json.loads(line)) for line in done.stdout.splitlines()]
 
-    def order(self, name: str, **how: Any) -> Order:
-        return Order(str(self.config), (f"name={name}",), **how)
+    def order(self, name: str, *overrides: str, **how: Any) -> Order:
+        return Order(str(self.config), (f"name={name}", *overrides), **how)
 
     @property
     def record(self) -> Any:
         return json.loads((self.state / "local" / "stack.json").read_text())
 
-    def jobs(self) -> Counter[str]:
+    def jobs(self, region: str = "us-central1") -> Counter[str]:
         """How many jobs Vertex AI has of each name, ended ones too."""
-        record = self.record
-        parent = f"projects/{record['project']}/locations/{record['region']}"
-        address = f"{record['emulator_url']}/aiplatform/v1/{parent}/customJobs?pageSize=100"
+        address = f"{self.record['emulator_url']}/aiplatform/v1/projects/{self.record['project']}"
         found: Counter[str] = Counter()
         token = ""
         while True:
-            with urlopen(f"{address}&pageToken={token}", timeout=30) as answer:
+            listed = f"{address}/locations/{region}/customJobs?pageSize=100&pageToken={token}"
+            with urlopen(listed, timeout=30) as answer:
                 page = json.load(answer)
             found.update(job["labels"]["headway-name"] for job in page.get("customJobs", []))
             if not (token := page.get("nextPageToken", "")):
@@ -175,6 +174,24 @@ def test_attempts_go_by_the_list_where_quota_and_machines_are_short_and_are_coun
     assert fired == [(quota, "us-central1"), (shortage, "us-east4"), (silence, "us-central1")]
     again = json.loads(stack.launch(*words, "--json"))
     assert again["job"] == view["job"]
+
+
+def test_a_submit_killed_between_its_attempts_and_repeated_is_one_job(stack: Stack) -> None:
+    faults = Faults(stack.record["emulator_url"])
+    faults.clear()
+    faults.add("quota", times=0)
+    faults.add("quota_exceeded", region="us-central1", times=0)
+    listed = "resources.regions=[us-central1,us-east4]"
+    (whole,) = stack.submit([stack.order("trip", listed)], at_once=1)
+    assert whole.errors == ()
+    points = range(whole.boundaries)
+
+    stack.submit([stack.order(f"trip-{n}", listed, dies_at=n) for n in points], at_once=8)
+    repeated = stack.submit([stack.order(f"trip-{n}", listed) for n in points], at_once=12)
+
+    assert [outcome.errors for outcome in repeated] == [()] * len(points)
+    there, refused = stack.jobs("us-east4"), stack.jobs()
+    assert {n: (there[f"trip-{n}"], refused[f"trip-{n}"]) for n in points} == dict.fromkeys(points, (1, 0))
 
 
 def test_a_creation_answered_with_503_is_looked_for_and_repaired_by_the_next_submit(stack: Stack) -> None:
