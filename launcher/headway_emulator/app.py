@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +21,7 @@ from headway_emulator.hosts import SERVICES
 from headway_emulator.services import cloudscheduler, metadata
 from headway_emulator.services.artifactregistry import service as artifactregistry
 from headway_emulator.services.cloudbuild import service as cloudbuild
+from headway_emulator.services.control import page as control_page
 from headway_emulator.services.control import service as control
 from headway_emulator.services.logging import service as logging
 from headway_emulator.services.monitoring import service as monitoring
@@ -74,8 +76,7 @@ def listing(found: Sequence[Service]) -> catalogue.Listing:
 
 def build(world: World) -> Starlette:
     """The application; closing it closes the storage front's connections."""
-    settings = world.settings
-    front = storage.StorageFront(settings.storage_url, settings.project_number, world.store, world.clock)
+    front = storage.StorageFront(world.settings, world.store, world.clock)
     recording = Middleware(
         Recording,
         recorder=world.recorder,
@@ -107,9 +108,14 @@ def build(world: World) -> Starlette:
 
 
 def _front_page(world: World, services: catalogue.Listing) -> Callable[[Request], Awaitable[Response]]:
-    """What this server is: a start-up checks the nonce, a client of the metadata server the header."""
+    """What this server is: a start-up checks the nonce, a client of the metadata server the header.
 
-    async def page(_: Request) -> Response:
+    A browser, which asks for HTML, gets a page for people.
+    """
+
+    async def page(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return await run_in_threadpool(control_page.response, world, services)
         document = {
             "name": "headway-emulator",
             "nonce": world.settings.nonce,

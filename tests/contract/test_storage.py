@@ -7,8 +7,10 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -127,6 +129,82 @@ def test_the_end_of_a_resumable_upload_may_be_sent_twice(emulator: Emulator, buc
     second = requests.put(session, data=b"hello", headers=headers, timeout=10)
     assert (first.status_code, second.status_code) == (200, 200)
     assert first.json()["generation"] == second.json()["generation"]
+
+
+CHUNK = 1 << 18
+
+
+class Upload:
+    """A resumable session, by bare HTTP: clients hide what is asked."""
+
+    def __init__(self, emulator: Emulator, name: str) -> None:
+        self.address = resumable_session(emulator, name)
+
+    def put(self, data: bytes, place: str) -> tuple[int, str]:
+        """Status, and how far it is."""
+        answer = requests.put(self.address, data=data, headers={"content-range": place}, timeout=10)
+        return answer.status_code, answer.headers.get("range", "")
+
+
+@pytest.mark.parametrize("asked", ["bytes */*", f"bytes */{CHUNK + 5}"])
+def test_a_question_how_far_an_upload_is_does_not_end_it(
+    emulator: Emulator, bucket: storage.Bucket, asked: str
+) -> None:
+    """gcloud asks so after a break; and what is sent again is not there twice."""
+    name = f"asked-{len(asked)}.bin"
+    upload = Upload(emulator, name)
+    assert upload.put(b"", asked) == (308, "")
+    for _ in range(2):
+        assert upload.put(b"a" * CHUNK, f"bytes 0-{CHUNK - 1}/*") == (308, f"bytes=0-{CHUNK - 1}")
+        assert upload.put(b"", asked) == (308, f"bytes=0-{CHUNK - 1}")
+    assert upload.put(b"b", f"bytes {CHUNK + 5}-{CHUNK + 5}/*")[0] == 400
+    assert not bucket.blob(name).exists()
+    again = b"a" * 10 + b"b" * 5
+    assert upload.put(again, f"bytes {CHUNK - 10}-{CHUNK + 4}/{CHUNK + 5}")[0] == 200
+    assert content(bucket.blob(name)) == b"a" * CHUNK + b"b" * 5
+    assert upload.put(b"", asked)[0] == 200
+
+
+def test_an_upload_whose_size_is_told_at_last_obeys_its_precondition(
+    emulator: Emulator, bucket: storage.Bucket
+) -> None:
+    """Python's client ends so where it learns late that there is no more."""
+    lost, won = Upload(emulator, "late.bin"), Upload(emulator, "late.bin")
+    for upload in (lost, won):
+        assert upload.put(b"x" * CHUNK, f"bytes 0-{CHUNK - 1}/*")[0] == 308
+    assert won.put(b"", f"bytes */{CHUNK}")[0] == 200
+    assert lost.put(b"", f"bytes */{CHUNK}")[0] == 412
+    assert bucket.get_blob("late.bin").size == CHUNK
+
+
+def test_an_upload_that_is_not_known_begins_anew(emulator: Emulator) -> None:
+    upload = Upload(emulator, "unknown.bin")
+    upload.address = upload.address.replace("upload_id=", "upload_id=other")
+    assert upload.put(b"x", "bytes 0-0/1")[0] == 404
+
+
+@pytest.mark.parametrize("kind", ["media", "multipart", "resumable"])
+def test_a_client_that_stops_in_the_middle_holds_nobody_up(
+    emulator: Emulator, bucket: storage.Bucket, kind: str
+) -> None:
+    """Neither who writes the same object nor others; and what it began is no object."""
+    name = f"stopped-{kind}.bin"
+    address = f"{emulator.url}/upload/storage/v1/b/{BUCKET}/o?uploadType={kind}&name={name}"
+    if kind == "resumable":
+        address = resumable_session(emulator, name)
+    place = urlsplit(address)
+    verb = "PUT" if kind == "resumable" else "POST"
+    head = f"{verb} {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\n"
+    mixed = "Content-Type: multipart/related; boundary=XX\r\n" if kind == "multipart" else ""
+    begin = f'--XX\r\n\r\n{{"name": "{name}"}}\r\n--XX\r\n\r\nabc' if mixed else "abc"
+    with socket.create_connection((place.hostname, place.port)) as stopped:
+        stopped.sendall(f"{head}{mixed}Content-Length: 1000\r\n\r\n{begin}".encode())
+        time.sleep(0.2)
+        for other in (name, f"{name}.other"):
+            bucket.blob(other).upload_from_string("quick", timeout=5, retry=None)
+            assert content(bucket.blob(other)) == b"quick"
+    time.sleep(0.2)
+    assert content(bucket.blob(name)) == b"quick"
 
 
 def test_a_delete_with_a_stale_generation_deletes_nothing(existing: storage.Blob) -> None:

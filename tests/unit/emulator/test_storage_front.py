@@ -17,6 +17,7 @@ from starlette.types import Message
 
 from headway_emulator.engine.store import Store
 from headway_emulator.services.storage.checks import (
+    Declared,
     Mismatch,
     checked,
     checked_multipart,
@@ -24,11 +25,13 @@ from headway_emulator.services.storage.checks import (
     name_refusal,
 )
 from headway_emulator.services.storage.conditions import ObjectLocks, refusal
+from headway_emulator.services.storage.exchange import Refused
 from headway_emulator.services.storage.globs import matches
 from headway_emulator.services.storage.marks import Marks
 from headway_emulator.services.storage.methods import method
 from headway_emulator.services.storage.paths import target
-from headway_emulator.services.storage.uploads import final_chunk, multipart_metadata, peeked
+from headway_emulator.services.storage.sessions import Session, place, without
+from headway_emulator.services.storage.uploads import multipart_metadata, peeked
 
 NOW = {"generation": "7", "metageneration": "1"}
 
@@ -108,12 +111,38 @@ def test_a_read_of_something_unchanged_is_304() -> None:
         ("bytes 0-9/10", True),
         ("bytes 0-9/20", False),
         ("bytes 0-9/*", False),
-        ("bytes */10", False),
-        ("bytes 10-19/20", True),
+        ("bytes */*", False),
+        ("bytes */9", False),
+        ("bytes */5", True),
+        ("bytes 5-19/20", True),
+        ("bytes 5-*/*", True),
     ],
 )
 def test_only_the_last_byte_ends_an_upload(content_range: str, final: bool) -> None:
-    assert final_chunk(content_range) is final
+    """Of a session in which the server has five bytes."""
+    assert Session(Declared(), size=5).ends_at(place(content_range)) is final
+
+
+def test_bytes_before_those_that_come_are_not_left_out() -> None:
+    session = Session(Declared(), size=5)
+    assert session.begin(place("bytes 3-9/10")) == 3
+    with pytest.raises(Refused) as refused:
+        session.begin(place("bytes 6-9/10"))
+    assert refused.value.response.status_code == 400
+    with pytest.raises(Refused):
+        place("bytes ten")
+
+
+@given(st.lists(st.binary(max_size=9)), st.integers(0, 50))
+def test_bytes_that_were_sent_before_are_left_out(sent: list[bytes], known: int) -> None:
+    async def work() -> bytes:
+        async def body() -> AsyncIterator[bytes]:
+            for piece in sent:
+                yield piece
+
+        return b"".join([piece async for piece in without(body(), known)])
+
+    assert asyncio.run(work()) == b"".join(sent)[known:]
 
 
 BODY = (

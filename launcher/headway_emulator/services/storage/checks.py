@@ -63,6 +63,12 @@ class Declared:
     def __bool__(self) -> bool:
         return bool(self.crc32c or self.md5)
 
+    def copy(self) -> Declared:
+        """One to go on with, which may come to nothing."""
+        made = Declared(self.crc32c, self.md5)
+        made.size, made._crc, made._md5 = self.size, self._crc, self._md5.copy()
+        return made
+
     def add(self, data: bytes) -> None:
         import google_crc32c
 

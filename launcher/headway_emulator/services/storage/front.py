@@ -8,13 +8,13 @@ that Google's own tools stumble over. Everything else passes through.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -30,39 +30,37 @@ from headway_emulator.services.storage import globs as storage_globs
 from headway_emulator.services.storage import methods as storage_methods
 from headway_emulator.services.storage.bucket_requests import BucketRequests, bucket_path
 from headway_emulator.services.storage.buckets import Buckets
-from headway_emulator.services.storage.checks import Declared, Mismatch, declared
+from headway_emulator.services.storage.checks import Mismatch, declared
 from headway_emulator.services.storage.conditions import ObjectLocks, refusal, source_conditions
 from headway_emulator.services.storage.exchange import Exchange, Refused, joined, not_emulated, refuse
 from headway_emulator.services.storage.marks import Marks
 from headway_emulator.services.storage.paths import Target, target
-from headway_emulator.services.storage.uploads import boundary, final_chunk, first_byte, peeked
+from headway_emulator.services.storage.sessions import Session, Sessions, place, without
+from headway_emulator.services.storage.uploads import boundary, peeked, spooled
 from headway_emulator.services.storage.upstream import Reply, Upstream, UpstreamError
+from headway_emulator.settings import Settings
 
 FIDELITY = (
     "fake-gcs-server on the file system, with preconditions, checksums, metagenerations, bucket settings and "
     "IAM policies by the front; policies and lifecycle rules have no effect; no versioning, retention, holds "
     "or XML multipart uploads; object names are file names"
 )
-REMEMBERED = 1000
-"""Resumable uploads of which the end's answer, and the checksum so far, are kept."""
 ABOUT_BUCKETS = ("buckets", "bucket", "layout", "policy", "permissions")
 READ = ("object", "media", "rewrite")
 CHANGES = ("object", "upload", "compose", "rewrite")
-
-T = TypeVar("T")
 
 
 class StorageFront:
     """An ASGI application for every storage path."""
 
-    def __init__(self, storage_url: str, project_number: str, store: Store, clock: Clock) -> None:
-        self._upstream = Upstream(storage_url, project_number)
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._upstream = Upstream(settings.storage_url, settings.project_number)
+        self._folder = settings.state
         self._locks = ObjectLocks()
         self._marks = Marks(store)
         self._clock = clock
         self._buckets = BucketRequests(self._upstream, Buckets(store), self._now)
-        self._finished: OrderedDict[str, Reply] = OrderedDict()
-        self._declared: OrderedDict[str, Declared] = OrderedDict()
+        self._sessions = Sessions()
 
     async def close(self) -> None:
         await self._upstream.close()
@@ -117,13 +115,15 @@ class StorageFront:
             return await self._change(exchange)
         return (await self._forward(exchange, exchange.body)).response(exchange.base)
 
-    async def _forward(self, exchange: Exchange, body: AsyncIterator[bytes]) -> Reply:
+    async def _forward(
+        self, exchange: Exchange, body: AsyncIterator[bytes], headers: Headers | None = None
+    ) -> Reply:
         """The whole reply in memory: for documents, never for an object's bytes."""
         return await self._upstream.ask(
             exchange.target.method or exchange.method,
             exchange.target.path,
             exchange.forwarded_query(),
-            exchange.request.headers,
+            exchange.request.headers if headers is None else headers,
             joined(b"", body),
         )
 
@@ -164,9 +164,12 @@ class StorageFront:
         name = wanted.name or str(exchange.metadata.get("name", ""))
         if wanted.kind != "object":
             self._check_name(name)
+        if wanted.kind == "upload":
+            await self._check(exchange, name)
+            return _plain(await self._make(exchange, name, _checked(exchange))).response(exchange.base)
         async with self._locks.hold(wanted.bucket, name):
             current = await self._check(exchange, name)
-            reply = await self._forward(exchange, _checked(exchange))
+            reply = await self._forward(exchange, exchange.body)
             if reply.status == 200 and exchange.method in ("PATCH", "PUT") and wanted.kind == "object":
                 return await self._patched(current, reply, exchange)
             if reply.status == 200:
@@ -174,6 +177,16 @@ class StorageFront:
         if exchange.method == "DELETE" and reply.status == 200:
             return Response(status_code=204)
         return _plain(reply).response(exchange.base)
+
+    async def _make(self, exchange: Exchange, name: str, body: AsyncIterator[bytes]) -> Reply:
+        """Send a body that makes an object: when all of it is here, after another check, under a lock."""
+        bucket = exchange.target.bucket
+        async with spooled(body, self._folder) as whole, self._locks.hold(bucket, name):
+            await self._check(exchange, name)
+            reply = await self._forward(exchange, whole, _in_pieces(exchange))
+            if reply.status in (200, 201):
+                await self._new(bucket, name)
+        return reply
 
     async def _patched(self, before: Mapping[str, Any] | None, reply: Reply, exchange: Exchange) -> Response:
         """The generation stays, the metageneration counts; the server's own reply is no object resource."""
@@ -235,44 +248,45 @@ class StorageFront:
             query = {**dict(parse_qsl(parts.query)), "name": name, **exchange.conditions}
             address = f"{exchange.base}{parts.path.lstrip('/')}?{urlencode(query, quote_via=quote)}"
             reply = reply.with_header("location", address)
-            _remember(
-                self._declared, query.get("upload_id", ""), declared(exchange.request.headers, metadata)
-            )
+            sums = declared(exchange.request.headers, metadata)
+            self._sessions.begin(query.get("upload_id", ""), sums)
         return reply.response(exchange.base)
 
     async def _resume(self, exchange: Exchange) -> Response:
         """A chunk, a question how far it is, or an end; only the last byte makes an object."""
-        upload, headers = exchange.query["upload_id"], exchange.request.headers
-        if (finished := self._finished.get(upload)) is not None:
-            await exchange.drain()
-            return finished.response(exchange.base)
-        place = headers.get("content-range", "")
-        sums = self._sums(upload, exchange)
-        if exchange.method == "DELETE" or not final_chunk(place):
-            body = storage_checks.checked(exchange.body, sums, last=False)
-            return (await self._forward(exchange, body)).response(exchange.base)
-        bucket, name = exchange.target.bucket, exchange.target.name
-        async with self._locks.hold(bucket, name):
-            await self._check(exchange, name)
-            reply = await self._forward(exchange, storage_checks.checked(exchange.body, sums))
-            if reply.status in (200, 201):
-                await self._new(bucket, name)
-        if reply.status in (200, 201):
-            self._declared.pop(upload, None)
-            _remember(self._finished, upload, reply)
-        return _plain(reply).response(exchange.base)
+        upload = exchange.query["upload_id"]
+        async with self._locks.hold("", upload):
+            session = self._sessions.find(upload)
+            if session.finished is None and exchange.method != "DELETE":
+                return await self._go_on(session, exchange)
+            if session.finished is None:
+                self._sessions.forget(upload)
+                return (await self._forward(exchange, exchange.body)).response(exchange.base)
+        await exchange.drain()
+        return session.finished.response(exchange.base)
 
-    def _sums(self, upload: str, exchange: Exchange) -> Declared:
-        """The session's checksums; nothing is declared where a chunk is sent again or from elsewhere."""
-        sums = self._declared.get(upload) or Declared()
-        begin = first_byte(exchange.request.headers.get("content-range", ""))
-        if not sums and begin == 0:
-            sums = declared(exchange.request.headers, {})
-            self._declared[upload] = sums
-        if sums.size != begin:
-            self._declared.pop(upload, None)
-            return Declared()
-        return sums
+    async def _go_on(self, session: Session, exchange: Exchange) -> Response:
+        """The bytes of this request that the server does not have yet."""
+        where = place(exchange.request.headers.get("content-range", ""))
+        begin, final = session.begin(where), session.ends_at(where)
+        if not final and (where.last is None or where.last < session.size):
+            await exchange.drain()
+            return session.so_far()
+        if not session.sums and session.size == 0:
+            session.sums = declared(exchange.request.headers, {})
+        sums = session.sums.copy()
+        body = storage_checks.checked(without(exchange.body, session.size - begin), sums, last=final)
+        if final:
+            reply = await self._make(exchange, exchange.target.name, body)
+            if reply.status in (200, 201):
+                session.finished = reply
+            return _plain(reply).response(exchange.base)
+        piece = f"bytes {session.size}-{where.last}/*"
+        reply = await self._forward(exchange, body, _in_pieces(exchange, piece))
+        if reply.status != 308:
+            return reply.response(exchange.base)
+        session.size, session.sums = sums.size, sums
+        return session.so_far()
 
     def _shown(self, reply: Reply, exchange: Exchange) -> Response:
         """An object's metadata with the generation that the client knows."""
@@ -298,8 +312,6 @@ class StorageFront:
 
 def _checked(exchange: Exchange) -> AsyncIterator[bytes]:
     """An upload's body, which ends before its end where it is not what was declared."""
-    if exchange.target.kind != "upload":
-        return exchange.body
     headers = exchange.request.headers
     sums = declared(headers, exchange.metadata)
     if not sums:
@@ -323,10 +335,13 @@ def _plain(reply: Reply) -> Reply:
     return Reply(400, reply.headers, b"").with_document({"error": error})
 
 
-def _remember(kept: OrderedDict[str, T], key: str, value: T) -> None:
-    kept[key] = value
-    while len(kept) > REMEMBERED:
-        kept.popitem(last=False)
+def _in_pieces(exchange: Exchange, content_range: str = "") -> Headers:
+    """The request's headers without its length: the server learns the end of the body when it comes."""
+    headers = MutableHeaders(raw=list(exchange.request.headers.raw))
+    del headers["content-length"], headers["content-range"]
+    if content_range:
+        headers["content-range"] = content_range
+    return headers
 
 
 def _quoted(name: str) -> str:

@@ -1,17 +1,22 @@
-"""What must be known of an upload before its bytes pass: its object's name, and whether it ends here."""
+"""What must be known of an upload before its bytes pass: the object's name, and that they all are here."""
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.types import Message, Receive
 
-CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+)")
 METADATA_LIMIT = 1 << 20
+MEMORY = 1 << 20
+"""Bytes of an upload that are kept in memory; a larger one is a file without a name."""
+PIECE = 1 << 18
 
 
 async def multipart_metadata(content_type: str, body: AsyncIterator[bytes]) -> dict[str, Any]:
@@ -56,15 +61,16 @@ def boundary(content_type: str) -> bytes:
     return b"--" + (found[1] or found[2] or found[3]).encode() if found else b"--"
 
 
-def final_chunk(content_range: str) -> bool:
-    """True where a request to a resumable session brings the object's last byte."""
-    if not content_range:
-        return True
-    found = CONTENT_RANGE.fullmatch(content_range.strip())
-    return found is not None and int(found["last"]) + 1 == int(found["total"])
+@asynccontextmanager
+async def spooled(body: AsyncIterator[bytes], folder: Path) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The same bytes, once all are here: the storage server stands still while an object's bytes come."""
+    with tempfile.SpooledTemporaryFile(MEMORY, dir=str(folder)) as file:
+        async for piece in body:
+            file.write(piece)
+        file.seek(0)
 
+        async def again() -> AsyncIterator[bytes]:
+            while piece := file.read(PIECE):
+                yield piece
 
-def first_byte(content_range: str) -> int:
-    """The place in the object of a chunk's first byte."""
-    found = re.match(r"bytes (\d+)-", content_range.strip())
-    return int(found[1]) if found else 0
+        yield again()
