@@ -176,8 +176,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Values:
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             found.update(_flat(value, f"{name}."))
-        elif name != "environment.wheelhouse":
-            found[name] = "" if value is None else str(value)
+        elif name != "environment.wheelhouse" and value is not None:  # a key that is newer than a run is null
+            found[name] = str(value)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_key_of_the_config_is_named_with_both_values(config: Path, world: Memo
         ("config", "args.depth", None, "3"),
         ("config", "args.lr", "0.1", "0.2"),
     ]
+
+
+def test_a_key_that_the_older_run_could_not_have_and_that_is_not_set_is_no_difference(
+    config: Path, world: MemoryPlace
+) -> None:
+    run = submit(config, world)
+    name = f"headway/runs/{run}/plan.json"
+    plan = json.loads(world.store.objects[name])
+    del plan["config"]["resources"]["gpu"]
+    world.store.objects[name] = json.dumps(plan).encode()
+    assert between(world, run, submit(config, world, "args.lr=0.2")) == [("config", "args.lr", "0.1", "0.2")]
 
 
 def test_files_are_named_that_were_added_changed_and_removed(config: Path, world: MemoryPlace) -> None:
