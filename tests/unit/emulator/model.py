@@ -13,6 +13,7 @@ GRACE = 30
 NOTICE = 30
 WEEK = 7 * 24 * 3600
 FLEX_RETRY = 30
+LATE = 23
 FINAL = {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
 TRANSIENT = {6, 11, 134, 139}
 
@@ -23,6 +24,7 @@ class Job:
     gpus: int
     scheduling: dict[str, Any]
     created: float
+    region: str
     stubborn: bool | None = None
     """Whether its replicas ignore SIGTERM, where that is the job's own affair."""
     waiting_since: float = 0
@@ -35,6 +37,10 @@ class Job:
     outcome: str = ""
     kill_at: float = 0
     next_try: float | None = None
+    runs_at: float | None = None
+    """When the state says that it runs, where that is late."""
+    planned: dict[str, float] = field(default_factory=dict)
+    """When notice is given of a preemption."""
     taken: dict[str, float] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     retries: int = 0
@@ -45,9 +51,9 @@ class Job:
         return self.scheduling.get("strategy") == "FLEX_START"
 
     @property
-    def preemptible(self) -> bool:
-        """Which of the two quotas it counts against."""
-        return self.scheduling.get("strategy") in ("SPOT", "FLEX_START")
+    def quota(self) -> tuple[str, bool]:
+        """Of its region, and which of the two there."""
+        return self.region, self.scheduling.get("strategy") in ("SPOT", "FLEX_START")
 
     @property
     def expires(self) -> float:
@@ -68,6 +74,9 @@ class Model:
         self.jobs: dict[str, Job] = {}
         self.now = 0.0
         self.stockout = False
+        self.late = False
+        self.broken: set[str] = set()
+        """Tasks that do not start."""
         self.stubborn = False
 
     def create(
@@ -77,14 +86,16 @@ class Model:
         gpus: int,
         scheduling: dict[str, Any],
         stubborn: bool | None = None,
+        region: str = "us-central1",
     ) -> None:
-        self.jobs[name] = Job(tasks, gpus, scheduling, self.now, stubborn)
+        self.jobs[name] = Job(tasks, gpus, scheduling, self.now, region, stubborn)
         self._admit()
 
     def ended(self, name: str, task: str, how: str, code: int) -> None:
         """A replica ended by itself: `how` is exit, lost or out_of_memory."""
         job = self.jobs[name]
         del job.running[task]
+        job.planned.pop(task, None)
         preempted = job.taken.pop(task, None) is not None
         if job.stopping:
             self._perhaps_over(name)
@@ -108,8 +119,12 @@ class Model:
             self._stop(name, "CANCELLED")
         return True
 
-    def preempt(self, name: str, task: str) -> None:
+    def preempt(self, name: str, task: str, after: float = 0) -> None:
         job = self.jobs[name]
+        if after:
+            job.planned[task] = self.now + after
+            return
+        job.planned.pop(task, None)
         job.taken[task] = self.now + NOTICE
         if not job.running[task]:
             self.ended(name, task, "exit", 143)
@@ -139,6 +154,10 @@ class Model:
             elif job.next_try is not None:
                 moments.append((job.next_try, lambda n=name: self._provision(n)))
             if not job.stopping:
+                if job.runs_at is not None:
+                    moments.append((job.runs_at, lambda n=name: self._runs(n)))
+                for task, at in job.planned.items():
+                    moments.append((at, lambda n=name, t=task: self.preempt(n, t)))
                 for task, at in job.taken.items():
                     moments.append((at, lambda n=name, t=task: self.ended(n, t, "exit", 137)))
         return min(moments, key=lambda moment: moment[0], default=None)
@@ -151,33 +170,37 @@ class Model:
             self._stop(name, "FAILED")
 
     def _kill(self, name: str) -> None:
-        self.jobs[name].running.clear()
-        self._perhaps_over(name)
+        job = self.jobs[name]
+        job.running.clear()
+        if job.stopping:
+            self._perhaps_over(name)
 
     def _admit(self) -> None:
         blocked = set()
         for name, job in self.jobs.items():
             if job.state != "QUEUED" or job.stopping:
                 continue
-            full = self._used(job.preemptible) + job.gpus > self.quota
-            if job.gpus and (full or job.preemptible in blocked):
-                blocked.add(job.preemptible)
+            full = self._used(job.quota) + job.gpus > self.quota
+            if job.gpus and (full or job.quota in blocked):
+                blocked.add(job.quota)
                 continue
             job.state, job.waiting_since = "PENDING", self.now
             self._provision(name)
 
-    def _used(self, preemptible: bool) -> int:
+    def _used(self, quota: tuple[str, bool]) -> int:
         held = [job for job in self.jobs.values() if job.state not in FINAL | {"QUEUED"}]
-        return sum(job.gpus for job in held if job.preemptible == preemptible)
+        return sum(job.gpus for job in held if job.quota == quota)
 
     def _provision(self, name: str) -> None:
         job = self.jobs[name]
         job.next_try = None
         if not self.stockout:
             for task in job.tasks:
-                self._launch(job, task)
-            job.state = "RUNNING"
-            job.started = self.now if job.started is None else job.started
+                self._launch(name, task)
+            if not job.stopping and job.state not in FINAL:
+                job.runs_at = self.now + (LATE if self.late else 0)
+                if not self.late:
+                    self._runs(name)
         elif not job.flexible:
             self._stop(name, "FAILED")
         elif job.expires <= self.now:
@@ -185,7 +208,20 @@ class Model:
         else:
             job.next_try = self.now + min(FLEX_RETRY, job.expires - self.now)
 
-    def _launch(self, job: Job, task: str) -> None:
+    def _runs(self, name: str) -> None:
+        job = self.jobs[name]
+        job.state, job.runs_at = "RUNNING", None
+        job.started = self.now if job.started is None else job.started
+
+    def _launch(self, name: str, task: str) -> None:
+        """One that does not start ends the job at once."""
+        job = self.jobs[name]
+        if job.state in FINAL:
+            return
+        if task in self.broken:
+            self._stop(name, "FAILED")
+            self._kill(name)
+            return
         job.running[task] = self.stubborn if job.stubborn is None else job.stubborn
         job.launches[task] = job.launches.get(task, 0) + 1
 
@@ -216,7 +252,7 @@ class Model:
             if job.scheduling.get("restartJobOnWorkerRestart"):
                 self._stop(name, "")
             else:
-                self._launch(job, task)
+                self._launch(name, task)
 
     def _retry(self, name: str) -> None:
         job = self.jobs[name]
@@ -229,6 +265,8 @@ class Model:
         """An empty outcome is a new attempt."""
         job = self.jobs[name]
         job.stopping, job.outcome, job.kill_at, job.next_try = True, outcome, self.now + GRACE, None
+        job.runs_at = None
+        job.planned.clear()
         job.running = {task: stubborn for task, stubborn in job.running.items() if stubborn}
         self._perhaps_over(name)
 

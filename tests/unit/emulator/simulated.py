@@ -195,13 +195,13 @@ class Bench:
         self.step()
         return added
 
-    def create(self, *replica_counts: int, gpus: str = "", **scheduling: Any) -> str:
+    def create(self, *replica_counts: int, gpus: str = "", parent: str = PARENT, **scheduling: Any) -> str:
         """The name of a new job that has come as far as it can."""
-        name = self.order(*replica_counts, gpus=gpus, **scheduling)
+        name = self.order(*replica_counts, gpus=gpus, parent=parent, **scheduling)
         self.step()
         return name
 
-    def order(self, *replica_counts: int, gpus: str = "", **scheduling: Any) -> str:
+    def order(self, *replica_counts: int, gpus: str = "", parent: str = PARENT, **scheduling: Any) -> str:
         """The name of a new job."""
         machine: Document = {"machineType": "n1-standard-4"}
         if gpus:
@@ -212,7 +212,7 @@ class Bench:
             for count in replica_counts or (1,)
         ]
         body = {"displayName": "job", "jobSpec": {"workerPoolSpecs": pools, "scheduling": scheduling}}
-        name: str = self.jobs.create(PARENT, body)["name"]
+        name: str = self.jobs.create(parent, body)["name"]
         return name
 
     def state(self, name: str) -> str:

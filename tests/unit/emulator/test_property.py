@@ -20,13 +20,13 @@ from hypothesis.stateful import (
 )
 
 from headway_emulator.errors import ApiError
-from tests.unit.emulator.model import FINAL, Model
+from tests.unit.emulator.model import FINAL, LATE, Model
 from tests.unit.emulator.simulated import Bench
 
 STEPS = int(os.environ.get("HEADWAY_PROPERTY_STEPS", "10000"))
 STEPS_A_RUN = 50
 A100 = "NVIDIA_TESLA_A100"
-QUOTA = ({"region": "us-central1", "metric": "custom_model_training_*nvidia_a100_gpus", "limit": 2},)
+QUOTA = ({"region": "*", "metric": "custom_model_training_*nvidia_a100_gpus", "limit": 2},)
 SCHEDULINGS: list[dict[str, Any]] = [
     {},
     {"timeout": "600s"},
@@ -34,7 +34,9 @@ SCHEDULINGS: list[dict[str, Any]] = [
     {"restartJobOnWorkerRestart": True, "timeout": "5000s"},
     {"strategy": "SPOT"},
     {"strategy": "FLEX_START", "maxWaitDuration": "1000s"},
+    {"strategy": "FLEX_START", "maxWaitDuration": "5000s", "timeout": "600s"},
 ]
+REGIONS = ["us-central1", "us-central1", "europe-west4"]
 HOWS = [("exit", 0), ("exit", 1), ("exit", 139), ("exit", 6), ("out_of_memory", 137), ("lost", -1)]
 
 
@@ -48,7 +50,7 @@ class EmulatorAgainstModel(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.bench = Bench(Path(self.folder.name), quotas=QUOTA)
         self.model = Model(quota=2)
-        self.stockout_fault = ""
+        self.faults: dict[str, str] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
@@ -64,15 +66,21 @@ class EmulatorAgainstModel(RuleBasedStateMachine):
     def _replicas(self) -> list[tuple[str, str]]:
         return [(name, task) for name in self._jobs() for task in sorted(self.model.jobs[name].running)]
 
-    @rule(workers=st.integers(0, 2), gpus=st.integers(0, 1), scheduling=st.sampled_from(SCHEDULINGS))
-    def create(self, workers: int, gpus: int, scheduling: dict[str, Any]) -> None:
+    @rule(
+        workers=st.integers(0, 2),
+        gpus=st.integers(0, 1),
+        scheduling=st.sampled_from(SCHEDULINGS),
+        region=st.sampled_from(REGIONS),
+    )
+    def create(self, workers: int, gpus: int, scheduling: dict[str, Any], region: str) -> None:
         if scheduling.get("strategy") == "FLEX_START":
             gpus, workers = 1, 0
         counts = (1, workers) if workers else (1,)
         accelerator = f"{A100}:1" if gpus and not workers else ""  # two of one kind could never be had
-        name = self.bench.create(*counts, gpus=accelerator, **scheduling)
+        parent = f"projects/123/locations/{region}"
+        name = self.bench.create(*counts, gpus=accelerator, parent=parent, **scheduling)
         tasks = ["workerpool0-0", *(f"workerpool1-{index}" for index in range(workers))]
-        self.model.create(name, tasks, 1 if accelerator else 0, scheduling)
+        self.model.create(name, tasks, 1 if accelerator else 0, scheduling, region=region)
 
     @precondition(lambda self: self._replicas())
     @rule(data=st.data(), how=st.sampled_from(HOWS))
@@ -124,33 +132,43 @@ class EmulatorAgainstModel(RuleBasedStateMachine):
             self.bench.jobs.delete(name)
 
     @precondition(lambda self: self._preemptible())
-    @rule(data=st.data())
-    def preempt(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), after=st.sampled_from([0, 0, 47]))
+    def preempt(self, data: st.DataObject, after: int) -> None:
         name, task = data.draw(st.sampled_from(self._preemptible()))
-        self.bench.add_fault(kind="preempt", job=name.rsplit("/", 1)[1], task=task)
-        self.model.preempt(name, task)
+        self.bench.add_fault(kind="preempt", job=name.rsplit("/", 1)[1], task=task, after=after)
+        self.model.preempt(name, task, after)
 
     def _preemptible(self) -> list[tuple[str, str]]:
         jobs = self.model.jobs
         return [
             (name, task)
             for name, task in self._replicas()
-            if not jobs[name].stopping and task not in jobs[name].taken
+            if not jobs[name].stopping and task not in jobs[name].taken | jobs[name].planned
         ]
 
-    @rule(seconds=st.sampled_from([1, 10, 29, 30, 31, 600, 1000, 90_000, 700_000]))
+    @rule(seconds=st.sampled_from([0, 1, 10, 29, 30, 31, 600, 1000, 90_000, 700_000]))
     def time_passes(self, seconds: int) -> None:
         self.bench.step(seconds)
         self.model.advance(seconds)
 
     @rule()
     def machines_run_out_or_come_back(self) -> None:
-        if self.stockout_fault:
-            self.bench.faults.remove(self.stockout_fault)
-            self.stockout_fault = ""
+        self.model.stockout = self._toggle("stockout")
+
+    @rule()
+    def states_are_late_or_no_longer(self) -> None:
+        self.model.late = self._toggle("late", after=LATE)
+
+    def _toggle(self, kind: str, **how: Any) -> bool:
+        if kind in self.faults:
+            self.bench.faults.remove(self.faults.pop(kind))
         else:
-            self.stockout_fault = self.bench.add_fault(kind="stockout", times=0)["id"]
-        self.model.stockout = bool(self.stockout_fault)
+            self.faults[kind] = self.bench.add_fault(kind=kind, times=0, **how)["id"]
+        return kind in self.faults
+
+    @rule(broken=st.sampled_from([set(), set(), {"workerpool1-0"}, {"workerpool0-0"}]))
+    def replicas_do_not_start(self, broken: set[str]) -> None:
+        self.bench.machines.broken = self.model.broken = broken
 
     @rule(stubborn=st.booleans())
     def new_replicas_ignore_sigterm(self, stubborn: bool) -> None:
