@@ -122,14 +122,6 @@ class Clinic:
 
 
 @pytest.fixture(scope="module")
-def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
-    server = StorageServer(tmp_path_factory.mktemp("storage") / "objects")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def alone(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("doctor")
     (folder / "emulator.toml").write_text(QUOTAS)
