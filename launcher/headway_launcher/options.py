@@ -25,7 +25,12 @@ Local = Annotated[bool, typer.Option("--local", help="The local stack; it is sta
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Gpu = Annotated[
     str | None,
-    typer.Option("--gpu", metavar="GPU[:N]", help="a100, l4:1, none, ...", autocompletion=completion.gpus),
+    typer.Option(
+        "--gpu",
+        metavar="GPU[:N]",
+        help="a100, l4:1, none; several are tried in order: h100:8,a100:8.",
+        autocompletion=completion.gpus,
+    ),
 ]
 Spot = Annotated[bool | None, typer.Option("--spot/--no-spot", help="Spot capacity.", show_default=False)]
 Nodes = Annotated[int | None, typer.Option("--nodes", metavar="N", help="Machines that train together.")]
@@ -38,6 +43,10 @@ Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Longest time that the job may run: 45m, 2h.")
 ]
 
+Budget = Annotated[
+    float | None, typer.Option("--budget", metavar="USD", help="Most that the run may cost, an estimate.")
+]
+
 
 def flags(
     *,
@@ -47,6 +56,7 @@ def flags(
     machine: str | None,
     region: list[str] | None,
     timeout: str | None,
+    budget: float | None,
 ) -> dict[str, object]:
     """The flags that were given, as the config's dotted keys."""
     given: dict[str, object] = {
@@ -56,5 +66,6 @@ def flags(
         "resources.machine": machine,
         "resources.regions": region or None,
         "limits.timeout": timeout,
+        "limits.budget": budget,
     }
     return {key: value for key, value in given.items() if value is not None}

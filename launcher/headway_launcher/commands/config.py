@@ -24,13 +24,16 @@ def show(
     machine: options.Machine = None,
     region: options.Region = None,
     timeout: options.Timeout = None,
+    budget: options.Budget = None,
     as_json: options.Json = False,
 ) -> None:
     """Print what the config comes to, and where each value is from."""
     from headway.config import load
 
     config, overrides = config_and_overrides(words)
-    given = options.flags(gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout)
+    given = options.flags(
+        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
+    )
     loaded = load(config, overrides, given)
     values = loaded.spec.model_dump(mode="json", by_alias=True)
     out = screen(as_json=as_json)

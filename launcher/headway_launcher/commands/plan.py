@@ -17,6 +17,7 @@ def plan(
     machine: options.Machine = None,
     region: options.Region = None,
     timeout: options.Timeout = None,
+    budget: options.Budget = None,
     as_json: options.Json = False,
 ) -> None:
     """Print what a submit would do, and why. Nothing is changed and nothing is started."""
@@ -24,7 +25,9 @@ def plan(
     from headway.jobs import preview
 
     config, overrides = config_and_overrides(words)
-    given = options.flags(gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout)
+    given = options.flags(
+        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
+    )
     seen = preview(
         config, overrides=overrides, flags=given, local=local, profile=profile, state=default_state()
     )

@@ -21,6 +21,7 @@ def submit(
     machine: options.Machine = None,
     region: options.Region = None,
     timeout: options.Timeout = None,
+    budget: options.Budget = None,
     again: Annotated[
         bool, typer.Option("--again", help="A new run even where this very one was submitted before.")
     ] = False,
@@ -35,7 +36,9 @@ def submit(
     from headway_launcher.report import outcome
 
     config, overrides = config_and_overrides(words)
-    given = options.flags(gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout)
+    given = options.flags(
+        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
+    )
     where = Where(profile, local)
     out = screen(as_json=as_json)
     with out.progress("submitting"):

@@ -76,6 +76,16 @@ def warnings(plan: Plan) -> list[str]:
         and plan.machine.strategy == "STANDARD"
         and not plan.machine.reservation
     ]
+    listed, placed = (
+        plan.config["resources"]["regions"],
+        {(each.gpu, each.region) for each in plan.candidates},
+    )
+    found += [
+        f"{gpu} is not to be had for training in {region}: passed over there"
+        for gpu in dict.fromkeys(each.gpu for each in plan.candidates)
+        for region in listed
+        if (gpu, region) not in placed
+    ]
     if plan.budget_usd is not None and price(plan)["dearest_usd_hour"] is None:
         found.append("the price of an attempt is not known: there limits.timeout is the only cap")
     return found

@@ -58,21 +58,23 @@ def strategy(spot: bool, flex_start: bool) -> Strategy:
 def candidates(resources: Resources, region: str, facts: Catalogue | None = None) -> tuple[Candidate, ...]:
     """GPUs outer, regions inner; only regions that train on the GPU, of those listed (or `region` alone).
 
-    Raises Unfit where a GPU has no machine, or none of these regions has any of the GPUs.
+    Raises Unfit where a GPU has no machine, or none of these regions has it.
     """
-    facts = facts or catalogue()
-    regions = resources.regions or (region,)
-    found = tuple(_candidates(resources, regions, facts))
-    if not found:
-        raise _nowhere(resources, regions, facts)
-    return found
+    return tuple(_candidates(resources, resources.regions or (region,), facts or catalogue()))
 
 
 def _candidates(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Iterator[Candidate]:
     asked = strategy(resources.spot, resources.flex_start is not None)
     for wish in wishes(resources.gpu):
         gpu, shape = _resolved(wish, resources.machine, facts)
-        for region in _offering(gpu, regions):
+        offering = [each for each in regions if gpu is None or not gpu.regions or each in gpu.regions]
+        if gpu and not offering:
+            raise Unfit(
+                f"resources.{'regions' if resources.regions else 'gpu'}",
+                f"Vertex AI does not train on {gpu.name} in {' or '.join(regions)}",
+                hint=f"{gpu.name} is in {', '.join(gpu.regions)}",
+            )
+        for region in offering:
             yield Candidate(
                 region=region,
                 gpu=f"{gpu.name}:{shape.count}" if gpu else None,
@@ -96,21 +98,6 @@ def _resolved(wish: str, machine: str | None, facts: Catalogue) -> tuple[Gpu | N
 def _gpu(wish: str, facts: Catalogue) -> Gpu | None:
     name = wish.partition(":")[0]
     return None if name.lower() in NO_GPU else facts.find(name)
-
-
-def _offering(gpu: Gpu | None, regions: Sequence[str]) -> list[str]:
-    """Of these regions the ones that train on it; all where the catalogue names none."""
-    return [region for region in regions if gpu is None or not gpu.regions or region in gpu.regions]
-
-
-def _nowhere(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Unfit:
-    names = list(dict.fromkeys(gpu.name for wish in wishes(resources.gpu) if (gpu := _gpu(wish, facts))))
-    offered = "; ".join(f"{name} is in {', '.join(facts.find(name).regions)}" for name in names)
-    at = "regions" if resources.regions else "gpu"
-    where = " or ".join(regions)
-    return Unfit(
-        f"resources.{at}", f"Vertex AI does not train on {' or '.join(names)} in {where}", hint=offered
-    )
 
 
 def longest(limits: Limits, attempts: Sequence[Candidate]) -> timedelta:

@@ -66,6 +66,11 @@ def test_what_may_be_refused_is_warned_of() -> None:
     )
 
 
+def test_a_region_that_is_passed_over_is_told() -> None:
+    told = outlook.warnings(made({"gpu": "l4,a100", "regions": ["us-west1", "us-central1"]}))
+    assert told == ["a100:1 is not to be had for training in us-west1: passed over there"]
+
+
 def test_the_page_and_the_document_tell_the_same() -> None:
     seen = Preview(made({"gpu": "h100:8,a100:8"}, budget=100), ())
     page, document = str(seen), seen.document()

@@ -40,6 +40,11 @@ def test_a_region_that_does_not_train_on_a_gpu_is_passed_over_for_that_gpu_alone
     ]
 
 
+def test_one_gpu_of_a_wish_that_no_listed_region_has_is_an_error_and_not_left_out() -> None:
+    with pytest.raises(Unfit, match="does not train on a100-80gb in us-west4"):
+        attempts("us-west4", gpu="h100:8,a100-80gb:8")
+
+
 def test_without_regions_the_places_own_is_the_only_one() -> None:
     assert attempts("europe-west4", gpu="none") == ["n1-standard-4 in europe-west4"]
 
