@@ -2,7 +2,8 @@
 
 It takes some five minutes, and an image build where there is none. A goal that is missed is said, and is no
 failure: the exit code tells only whether it could be measured. `python -m benchmarks emulator` measures that
-part alone; the parts are start, submit, plan and emulator. HEADWAY_BENCH_JOBS=1000 makes fewer jobs there.
+part alone; the parts are start, submit, plan, doctor and emulator. HEADWAY_BENCH_JOBS=1000 makes fewer jobs
+in the last.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import emulator, measure, plan, start, submit
+from benchmarks import doctor, emulator, measure, plan, start, submit
 from benchmarks.place import stack
 
-PARTS = ("start", "submit", "plan", "emulator")
+PARTS = ("start", "submit", "plan", "doctor", "emulator")
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def launching(wanted: set[str], folder: Path) -> None:
     if "start" in wanted:
         say("starting: the command line ...")
         figures += start.figures()
-    if wanted & {"submit", "plan"}:
+    if wanted & {"submit", "plan", "doctor"}:
         with stack() as here:
             if "submit" in wanted and here.has_engine:
                 say("submitting: a job that prints a line ...")
@@ -54,6 +55,9 @@ def launching(wanted: set[str], folder: Path) -> None:
             if "plan" in wanted:
                 say("planning: a project of 2,000 files ...")
                 figures += plan.figures(here, folder / "large")
+            if "doctor" in wanted:
+                say("examining: a healthy stack ...")
+                figures += doctor.figures(here, folder / "healthy")
     print(f"\n{measure.rendered(figures)}")
     if parts:
         print("\nwhere a warm submit's time goes (medians):")
