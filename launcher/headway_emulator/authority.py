@@ -1,5 +1,8 @@
 """A private certificate authority for *.googleapis.com, one for each state folder, trusted by nobody else.
 
+Several states share one by a link `ca` to a folder: a program that asks several emulators needs that, because
+gRPC reads the roots that it trusts once in a process's life.
+
 Its certificate is limited to that domain (RFC 5280, name constraints), so that even a stolen key cannot
 stand in for any other site. Private keys are readable by their owner alone.
 """
@@ -7,6 +10,7 @@ stand in for any other site. Private keys are readable by their owner alone.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import os
 import ssl
 import threading
@@ -32,6 +36,8 @@ BACKDATED = datetime.timedelta(days=1)
 ROOTS = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables that may name further roots this machine needs, for instance a company's."""
 CONTEXTS = 256
+FOLDER = "ca"
+"""In the state."""
 
 
 def of(state: Path) -> Authority:
@@ -43,7 +49,7 @@ class Authority:
     """The authority of one state folder, made when it is first needed; safe for many threads."""
 
     def __init__(self, state: Path) -> None:
-        self.folder = state / "ca"
+        self.folder = (state / FOLDER).resolve()
         self._lock = threading.Lock()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._bundled = False
@@ -87,11 +93,13 @@ class Authority:
     def _ensure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "hosts").mkdir(exist_ok=True, mode=0o700)
-        if _lasts(self.certificate) and (self.folder / "key.pem").exists():
-            return
-        for old in (self.folder / "hosts").iterdir():
-            old.unlink()
-        _found(self.folder)
+        with (self.folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another emulator may share the folder
+            if _lasts(self.certificate) and (self.folder / "key.pem").exists():
+                return
+            for old in (self.folder / "hosts").iterdir():
+                old.unlink()
+            _found(self.folder)
 
 
 _of = cache(Authority)
@@ -203,7 +211,7 @@ def _roots(named: Iterable[str]) -> Iterable[bytes]:
 
 def _write(path: Path, content: bytes, mode: int) -> None:
     """Whole or not at all, and never readable by more than `mode` says, not even for a moment."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(opened, "wb") as file:

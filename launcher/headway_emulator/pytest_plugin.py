@@ -76,7 +76,7 @@ def gcp(request: pytest.FixtureRequest, _gcp_emulators: Emulators) -> Iterator[E
         options |= mark.kwargs
     if unknown := set(options) - {*OPTIONS, ENVIRON}:
         raise pytest.UsageError(
-            f"the mark gcp has no {', '.join(sorted(unknown))}; it has: {', '.join(OPTIONS)}"
+            f"the mark gcp has no {', '.join(sorted(unknown))}; it has: {', '.join((*OPTIONS, ENVIRON))}"
         )
     way = options.pop(ENVIRON, "transparent")
     found = _gcp_emulators.fresh(options)

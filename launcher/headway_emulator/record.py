@@ -7,10 +7,19 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 DEFAULT_PROJECT = "headway-local"
 DEFAULT_NUMBER = "123456789012"
+
+
+def version() -> str:
+    """This program's own."""
+    try:
+        return metadata.version("headway")
+    except metadata.PackageNotFoundError:  # a copy of the sources that was never installed
+        return "(not installed)"
 
 
 @dataclass(frozen=True)

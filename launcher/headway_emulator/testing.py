@@ -5,6 +5,7 @@ Nothing heavy is imported here: the emulator is a process of its own, and Google
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -24,6 +26,8 @@ from headway_emulator.hosts import prefix
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+METADATA_HOST = "metadata.google.internal"
+"""Google's own, at which programs look where no variable says otherwise."""
 
 C = TypeVar("C")
 Way = Literal["transparent", "explicit"]
@@ -43,11 +47,14 @@ class Clock:
     def now(self) -> datetime:
         return _moment(ask(self._url, "GET", "/emulator/clock"))
 
-    def advance(self, duration: str | float) -> datetime:
-        """Step by seconds, or by text such as "90s", "36h" or "7d"; gives the new time.
+    def advance(self, duration: str | float | timedelta) -> datetime:
+        """Step by seconds, by a timedelta, or by text such as "90s", "36h" or "7d"; gives the new time.
 
-        Returns when everything that came due on the way has been done. Refused on a real clock.
+        Returns when everything that came due on the way has been done. Programs live in real time, so that
+        one that still computes is not waited for: see Emulator.wait. Refused on a real clock.
         """
+        if isinstance(duration, timedelta):
+            duration = duration.total_seconds()
         return _moment(ask(self._url, "POST", "/emulator/clock", {"advance": duration}))
 
     def to(self, moment: str | datetime) -> datetime:
@@ -171,6 +178,18 @@ class Emulator:
         found = ask(self.url, "GET", "/emulator/permissions")["permissions"]
         return sorted({str(row["permission"]) for row in found})
 
+    def wait(self, seconds: float = 60.0) -> None:
+        """Until no job and no build is at work, in real time, which their programs live in.
+
+        Raises TimeoutError, naming those that are left: what waits for the clock does so until it is stepped.
+        """
+        deadline = time.monotonic() + seconds
+        while left := ask(self.url, "GET", "/emulator/work")["work"]:
+            if time.monotonic() > deadline:
+                names = ", ".join(f"{one['displayName'] or one['name']} ({one['state']})" for one in left)
+                raise TimeoutError(f"still at work after {seconds:g} s: {names}")
+            time.sleep(0.02)
+
     def reset(self) -> None:
         """Forget everything: jobs, builds, objects, secrets, requests. Faults are as at the start."""
         ask(self.url, "POST", "/emulator/reset")
@@ -188,6 +207,7 @@ class Emulator:
         os.environ.update(wanted["set"])
         for name in wanted["unset"]:
             os.environ.pop(name, None)
+        _tell_google_auth()
         try:
             yield
         finally:
@@ -196,6 +216,7 @@ class Emulator:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+            _tell_google_auth()
 
 
 @contextlib.contextmanager
@@ -220,12 +241,20 @@ def emulator(
         config = home / "emulator.toml"
         config.write_text(_tables("fault", faults) + _tables("quota", quotas), encoding="utf-8")
         words = ["--clock", clock, "--executor", executor, "--project", project, "--grace", str(grace)]
-        words += ["--config", str(config), *flags]
+        words += ["--config", str(config), "--ca", str(_authority()), *flags]
         child = _start(home, words)
         try:
             yield Emulator(_url(child, home))
         finally:
             _end(child)
+
+
+@cache
+def _authority() -> Path:
+    """One for all emulators of this process, because gRPC reads the roots that it trusts only once."""
+    folder = tempfile.TemporaryDirectory(prefix="headway-emulator-ca-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _start(home: Path, words: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -265,6 +294,13 @@ def _url(child: subprocess.Popen[bytes], home: Path) -> str:
     return next(
         line.split()[1] for line in greeting.splitlines() if line.startswith("headway-emulator: http")
     )
+
+
+def _tell_google_auth() -> None:
+    """It reads the metadata server's address when it is imported, once in a process's life."""
+    if (read := sys.modules.get("google.auth.compute_engine._metadata")) is not None:
+        found = os.environ.get("GCE_METADATA_HOST") or os.environ.get("GCE_METADATA_ROOT")
+        read.__dict__["_GCE_METADATA_HOST"] = found or METADATA_HOST
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -183,6 +184,36 @@ def docker(*words: str) -> str:
 def test_one_that_cannot_start_says_why() -> None:
     with pytest.raises(DidNotStart, match="A fault's kind is one of"), emulator(faults=[{"kind": "quake"}]):
         pass
+
+
+TWO_IN_ONE_PROGRAM = """
+import google.auth.compute_engine  # as some libraries do, before any emulator is there
+from google.cloud.aiplatform_v1 import JobServiceClient
+from headway_emulator.testing import emulator
+
+def jobs(gcp):
+    with gcp.environment():
+        host = {"api_endpoint": "us-central1-aiplatform.googleapis.com"}
+        return list(JobServiceClient(client_options=host).list_custom_jobs(parent=gcp.parent, timeout=20))
+
+with emulator() as gcp:
+    print(jobs(gcp))
+with emulator() as gcp, gcp.environment(), emulator(clock="virtual") as other:
+    print(jobs(gcp), jobs(other))
+"""
+
+
+def test_one_program_may_start_several_emulators_for_clients_with_default_endpoints() -> None:
+    """gRPC reads the roots that it trusts, and google-auth the metadata server's address, only once."""
+    words = [sys.executable, "-c", TWO_IN_ONE_PROGRAM]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["[]", "[]", "[]"], done.stdout + done.stderr
+
+
+@pytest.mark.gcp(clock="virtual")
+def test_the_clock_steps_by_a_timedelta_too(gcp: Emulator) -> None:
+    before = gcp.clock.now()
+    assert gcp.clock.advance(timedelta(days=7)) - before == timedelta(days=7)
 
 
 # other people's pytest

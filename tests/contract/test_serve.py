@@ -405,7 +405,7 @@ def test_a_refusal_of_the_emulator_is_told_in_its_words(alone: Alone) -> None:
     alone.serve("--port", "0", "--executor", "process")
     code, _, text = alone.says("clock", "--advance", "1h")
     assert code == 3
-    assert "The clock is the machine's own. Start the emulator with --clock virtual." in text
+    assert "nobody steps. Start the emulator with --clock virtual" in text
     code, _, text = alone.says("faults", "--add", "kind=quake")
     assert code == 3
     assert "A fault's kind is one of" in text

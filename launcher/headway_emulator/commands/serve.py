@@ -71,6 +71,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--grace", type=float, help="seconds from SIGTERM to SIGKILL when a job is cancelled (30)")
     add("--tunnel", choices=["pass", "refuse"], help="proxied hosts that are not Google's (pass)")
     add("--check-replies", action="store_true", help="compare replies with Google's schemas; 500 for others")
+    add("--ca", type=Path, metavar="FOLDER", help="its certificate authority, to be shared (STATE/ca)")
     add("--nonce", default="", help="shown by GET /, so that a start-up knows its own child")
     add("--end-with-stdin", action="store_true", help="end when standard input is closed, as its parent ends")
 
@@ -138,6 +139,8 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
     # before anything is made or ended in it: the network, for one, goes with whoever made it
     stack.enter_context(assembly.held(state))
+    if flags.ca is not None:
+        _share(state / authority.FOLDER, flags.ca)
     executor = wish["executor"] or _executor()
     if executor == "docker" and wish["network"]:
         network = job_network.named(wish["network"])
@@ -219,6 +222,18 @@ def _state(wanted: Path, stack: contextlib.ExitStack, *, ephemeral: bool) -> Pat
     except OSError as error:
         raise CannotStart(_unusable(wanted, error)) from error
     return wanted.resolve()
+
+
+def _share(own: Path, shared: Path) -> None:
+    """The state's authority is the one in `shared`, from now on. CannotStart where it has one already."""
+    try:
+        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if own.resolve() != shared.resolve():
+            own.symlink_to(shared.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise CannotStart(
+            f"{own} cannot lead to {shared}: {error.strerror}. Delete it, or leave --ca out."
+        ) from error
 
 
 def _unusable(state: Path, error: Exception) -> str:

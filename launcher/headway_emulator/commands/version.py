@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import PackageNotFoundError, version
 
+from headway_emulator import record
 from headway_emulator.commands import target
 
 
@@ -13,8 +13,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
-    try:
-        target.say(f"headway-emulator {version('headway')}")
-    except PackageNotFoundError:  # a copy of the sources that was never installed
-        target.say("headway-emulator (not installed)")
+    target.say(f"headway-emulator {record.version()}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 from headway_emulator.api.rest import Call, Rule, Service
 from headway_emulator.engine.clock import Unsettled, VirtualClock, parse_timestamp, timestamp
 from headway_emulator.errors import ApiError, invalid, precondition
-from headway_emulator.services.control import records, wiring
+from headway_emulator.services.control import records, wiring, work
 from headway_emulator.world import World
 
 NAME = "emulator"
@@ -29,7 +29,9 @@ def service(world: World) -> Service:
     ]
     rules += records.rules(world)
     rules += wiring.rules(world)
-    return Service(NAME, "the clock and the faults of this emulator; not an API of Google's", rules)
+    rules += work.rules(world)
+    text = "the clock, the faults and the work of this emulator; not an API of Google's"
+    return Service(NAME, text, rules)
 
 
 class Control:
@@ -46,7 +48,10 @@ class Control:
         """By {"advance": "36h"} or {"to": "2026-03-29T03:00:00Z"}; answers when what came due has begun."""
         clock = self._world.clock
         if not isinstance(clock, VirtualClock):
-            raise precondition("The clock is the machine's own. Start the emulator with --clock virtual.")
+            raise precondition(
+                "The clock is the machine's own, which nobody steps. Start the emulator with --clock virtual "
+                '(in a test: @pytest.mark.gcp(clock="virtual")).'
+            )
         seconds = _step(call.body, clock.now_ns())
         self._world.trainings.notice_ends()
         try:

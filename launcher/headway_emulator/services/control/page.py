@@ -1,0 +1,141 @@
+"""`GET /` for a person's browser: what runs, what is to go wrong, what was asked, what there is.
+
+It only shows; whatever changes something is left to clients and commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from starlette.responses import HTMLResponse
+
+from headway_emulator import record
+from headway_emulator.api.catalogue import Listing
+from headway_emulator.engine.clock import VirtualClock, timestamp
+from headway_emulator.services.control import work
+from headway_emulator.world import World
+
+SHOWN = 20
+"""Rows of a table, newest first; JSON has them all."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+LOOKS = {
+    "good": ("SUCCE", "2"),
+    "bad": ("FAIL", "INTERNAL", "TIMEOUT", "EXPIRED", "4", "5", "0"),
+    "busy": ("QUEUED", "PENDING", "RUNNING", "WORKING", "CANCELLING"),
+}
+"""Class of a cell, and how its state or status begins."""
+Cell = str | tuple[str, str]
+"""Text, or text with the class of its cell."""
+
+
+def response(world: World, services: Listing) -> HTMLResponse:
+    """Every value is escaped: names and paths are what any client sent."""
+    settings = world.settings
+    said = {
+        "project": settings.project,
+        "version": record.version(),
+        "number": settings.project_number,
+        "executor": "containers" if settings.executor == "docker" else "processes of this machine",
+        "clock": "virtual" if isinstance(world.clock, VirtualClock) else "real",
+        "now": timestamp(world.clock.now_ns()),
+        "state": str(settings.state),
+        "url": settings.public_url,
+    }
+    tables = {
+        "work": _work(work.last(world, SHOWN)),
+        "faults": _faults(world.faults.all()[::-1][:SHOWN]),
+        "fired": _fired(world.faults.fired()[::-1][:SHOWN]),
+        "requests": _requests([one for _, one in world.recorder.requests(size=SHOWN)]),
+        "services": _services(services),
+    }
+    text = _template().substitute({name: escape(value) for name, value in said.items()} | tables)
+    return HTMLResponse(text, headers=HEADERS)
+
+
+@cache
+def _template() -> Template:
+    return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+
+
+def _work(found: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            _time(one["createTime"]),
+            _state(one["state"].removeprefix("JOB_STATE_")),
+            one["displayName"],
+            (one["name"], "code"),
+            (_time(one.get("endTime", "")), "time"),
+        )
+        for one in found
+    ]
+    return _table(("created", "state", "display name", "name", "ended"), rows, "None yet.")
+
+
+def _faults(found: Iterable[Mapping[str, Any]]) -> str:
+    hidden = ("id", "kind", "times", "chances", "fired")
+    rows = [
+        (one["kind"], f"{one['fired']} of {one['times'] or 'any'}", _words(one, hidden), (one["id"], "code"))
+        for one in found
+    ]
+    return _table(("kind", "fired", "where and what", "id"), rows, "None armed.")
+
+
+def _fired(found: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(_time(one["time"]), one["kind"], _words(one["on"], ())) for one in found]
+    return _table(("fired", "kind", "on"), rows, "")
+
+
+def _requests(found: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            _time(one["time"]),
+            _state(str(one["status"])),
+            one["method"] or one["verb"],
+            (one["path"], "code"),
+            f"{one['ms']:.0f} ms",
+            one["fault"],
+        )
+        for one in found
+    ]
+    return _table(("time", "status", "method", "path", "took", "fault"), rows, "None yet.")
+
+
+def _services(found: Listing) -> str:
+    rows = [(name, str(len(one["methods"])), one["fidelity"]) for name, one in found.items()]
+    return _table(("service", "methods", "how far it goes"), rows, "")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], empty: str) -> str:
+    if not rows:
+        return f'<p class="quiet">{escape(empty)}</p>' if empty else ""
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    text, look = cell
+    return f'<td class="{look}">{escape(text)}</td>'
+
+
+def _state(text: str) -> Cell:
+    return text, next((look for look, begins in LOOKS.items() if text.startswith(begins)), "")
+
+
+def _time(text: str) -> str:
+    """To the second; the day too, for a virtual clock may be anywhere."""
+    return text[:19].replace("T", " ")
+
+
+def _words(of: Mapping[str, Any], hidden: Sequence[str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in of.items() if name not in hidden)
