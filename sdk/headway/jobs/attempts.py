@@ -96,7 +96,8 @@ def obtain(
     and then the claim becomes ours. Raises InputError, DeadlinePassed and RemoteError.
     """
     lapses_s = services.place.claim_lapses_s
-    deadline, pause = time.monotonic() + lapses_s + 30, 0.25
+    # as long as a submit that goes through the whole list may take
+    deadline, pause = time.monotonic() + (lapses_s + 30) * len(plan.candidates), 0.25
     while time.monotonic() < deadline:
         claim = Claim(plan, services.store)
         if take and claim.take():
