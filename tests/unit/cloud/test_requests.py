@@ -68,6 +68,12 @@ def agrees_with(name: str, document: dict[str, Any]) -> None:
         ("job-a100", {"gpu": "a100"}),
         ("job-a100x4-spot", {"gpu": "a100:4", "spot": True}),
         ("job-h100-two-nodes", {"gpu": "h100:8", "nodes": 2, "disk_gb": 500}),
+        ("job-h100-flex-start", {"gpu": "h100:8", "flex_start": {"max_wait": "6h"}}),
+        ("job-tpu-v5e", {"gpu": "tpu-v5e:8"}),
+        (
+            "job-gb200-reserved",
+            {"gpu": "gb200", "reservation": "projects/acme/zones/us-central1-a/reservations/night"},
+        ),
     ],
 )
 def test_a_plan_becomes_this_custom_job(name: str, resources: dict[str, Any]) -> None:
