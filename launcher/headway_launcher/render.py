@@ -143,6 +143,10 @@ _COLOURS = {
     "failed": "bold red",
     "crashed": "bold red",
     "cancelled": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "failure": "bold red",
+    "not checked": "dim",
 }
 
 

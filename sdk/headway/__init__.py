@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headway.errors import HeadwayError
-    from headway.jobs.notebook import attach, plan, runs, submit
+    from headway.jobs.notebook import attach, doctor, plan, runs, submit
     from headway.jobs.planning import Preview
     from headway.jobs.run import Run, RunView
     from headway.spec.job import JobSpec
@@ -30,6 +30,7 @@ _HOMES = {
     "Run": "headway.jobs.run",
     "RunView": "headway.jobs.run",
     "attach": "headway.jobs.notebook",
+    "doctor": "headway.jobs.notebook",
     "plan": "headway.jobs.notebook",
     "runs": "headway.jobs.notebook",
     "submit": "headway.jobs.notebook",
@@ -43,6 +44,7 @@ __all__ = [
     "Run",
     "RunView",
     "attach",
+    "doctor",
     "plan",
     "runs",
     "submit",

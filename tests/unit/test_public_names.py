@@ -18,6 +18,7 @@ NAMES = [
     "Run",
     "RunView",
     "attach",
+    "doctor",
     "plan",
     "runs",
     "submit",

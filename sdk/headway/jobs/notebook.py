@@ -9,6 +9,7 @@ from pathlib import Path
 from headway.config.profile import default_state, find_place
 from headway.errors import InputError
 from headway.jobs import listing, planning, run, submission
+from headway.jobs.doctor import Report, examine
 from headway.jobs.planning import Preview
 from headway.jobs.run import Run, RunView
 from headway.spec.place import Place
@@ -67,6 +68,28 @@ def plan(
         flags=_flags(gpu, spot),
         local=local,
         profile=profile,
+        state=default_state(),
+    )
+
+
+def doctor(
+    config: str | Path | None = None,
+    *,
+    local: bool = False,
+    profile: str | None = None,
+    online: bool = False,
+    overrides: Sequence[str] = (),
+) -> Report:
+    """Whether all that a submit needs is there, and what mends it; printed, it is a table. Changes nothing.
+
+    `online=True` asks Google too; a local stack is asked where it is up.
+    """
+    return examine(
+        Path(config) if config is not None else None,
+        overrides=_words(overrides),
+        profile=profile,
+        local=local,
+        online=online,
         state=default_state(),
     )
 
