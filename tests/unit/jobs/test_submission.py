@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,27 @@ def test_the_same_content_submitted_twice_is_one_run_and_sends_nothing(
     assert len(world.vertex.jobs) == 1
     assert world.store.uploads == sent
     assert "was submitted before" in told.steps[-1][1]
+
+
+def test_a_submit_costs_one_request_for_the_claim(
+    submit: Callable[..., Run], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    asked: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        call = getattr(world.store, name)
+
+        def ask(*words: Any, **named: Any) -> Any:
+            asked.append(name)
+            return call(*words, **named)
+
+        return ask
+
+    for name in ("read", "write", "version", "replace", "delete", "upload", "list"):
+        monkeypatch.setattr(world.store, name, counted(name))
+    submit("args.lr=0.2")
+    assert asked == ["replace", "write"], "the claim; the second is how the store in memory writes it"
 
 
 def test_again_makes_another_run_of_the_same_content(submit: Callable[..., Run], world: MemoryPlace) -> None:
