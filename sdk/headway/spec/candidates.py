@@ -60,7 +60,9 @@ def candidates(resources: Resources, region: str, facts: Catalogue | None = None
 
     Raises Unfit where a GPU has no machine, or none of these regions has it.
     """
-    return tuple(_candidates(resources, resources.regions or (region,), facts or catalogue()))
+    regions = resources.regions or (region,)
+    _check_reservation(resources, regions)
+    return tuple(_candidates(resources, regions, facts or catalogue()))
 
 
 def _candidates(resources: Resources, regions: Sequence[str], facts: Catalogue) -> Iterator[Candidate]:
@@ -154,7 +156,6 @@ def check(resources: Resources, limits: Limits, facts: Catalogue | None = None) 
                 f"{gpu.name} is to be had from a shared reservation only",
                 hint="name it: resources.reservation: projects/P/zones/Z/reservations/NAME",
             )
-    _check_reservation(resources)
     _check_tpus(resources, chosen)
 
 
@@ -199,15 +200,15 @@ def _check_flex_start(
         )
 
 
-def _check_reservation(resources: Resources) -> None:
+def _check_reservation(resources: Resources, regions: Sequence[str]) -> None:
     """A reservation's zone lies in one region: attempts elsewhere could not use it."""
     if not resources.reservation or resources.reservation == "any":
         return
     zone = resources.reservation.split("/")[3]
     region = zone.rpartition("-")[0]
-    if resources.regions and any(other != region for other in resources.regions):
+    if any(other != region for other in regions):
         raise Unfit(
             "resources.reservation",
-            f"the reservation is in {zone}, and the run may go to {', '.join(resources.regions)}",
+            f"the reservation is in {zone}, and the run may go to {', '.join(regions)}",
             hint=f"write resources.regions: [{region}]",
         )

@@ -96,6 +96,27 @@ def test_what_vertex_takes_is_taken(resources: dict[str, Any]) -> None:
     check(Resources.model_validate(resources), Limits())
 
 
+def test_a_reservation_is_in_the_region_of_the_place_or_the_plan_is_refused() -> None:
+    with pytest.raises(Unfit, match="the reservation is in us-central1-a"):
+        attempts("europe-west4", gpu="a100", reservation=RESERVATION)
+    assert len(attempts("us-central1", gpu="a100", reservation=RESERVATION)) == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "key", "said"),
+    [
+        ({"gpu": "tpu-v5e:4", "nodes": 2}, "resources.nodes", "one pool of one replica"),
+        ({"gpu": "tpu-v5e:16", "spot": True}, "resources.spot", "tpu-v5e:16 is a TPU pod"),
+        ({"gpu": "tpu-v3:32", "spot": True}, "resources.spot", "tpu-v3:32 is a TPU pod"),
+        ({"gpu": "tpu-v6e:8", "flex_start": {}}, "resources.flex_start", "not offered for tpu-v6e"),
+    ],
+)
+def test_what_tpus_do_not_have_is_refused(resources: dict[str, Any], key: str, said: str) -> None:
+    with pytest.raises(Unfit, match=said) as caught:
+        check(Resources.model_validate(resources), Limits())
+    assert caught.value.key == key
+
+
 def test_a_plan_of_before_there_were_candidates_is_read_as_one_attempt_a_region() -> None:
     old = plan({"resources": {"gpu": "a100", "regions": ["us-east1", "us-central1"]}}).model_dump(mode="json")
     del old["candidates"]
@@ -135,7 +156,9 @@ def test_flex_start_and_a_reservation_become_googles_fields() -> None:
     flexible = vertex.render(plan({"resources": {"gpu": "a100", "flex_start": {"max_wait": "6h"}}}))
     scheduling = flexible["jobSpec"]["scheduling"]
     assert (scheduling["strategy"], scheduling["maxWaitDuration"]) == ("FLEX_START", "21600s")
-    reserved = vertex.render(plan({"resources": {"gpu": "a100", "reservation": RESERVATION}}))
+    reserved = vertex.render(
+        plan({"resources": {"gpu": "a100", "reservation": RESERVATION, "regions": ["us-central1"]}})
+    )
     assert reserved["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]["reservationAffinity"] == {
         "reservationAffinityType": "SPECIFIC_RESERVATION",
         "key": "compute.googleapis.com/reservation-name",
