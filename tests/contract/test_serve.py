@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -349,6 +351,26 @@ def job(program: str) -> dict[str, Any]:
     return {"displayName": "job", "jobSpec": {"workerPoolSpecs": [pool]}}
 
 
+def test_a_shell_is_as_before_though_the_emulator_has_ended(alone: Alone) -> None:
+    """A company's proxy and roots come back, and nothing is left that leads to a port where nobody is."""
+    process = alone.serve("--port", "0", "--executor", "process")
+    own = {"https_proxy": "http://my company's:3128", "GOOGLE_APPLICATION_CREDENTIALS": "/real/key.json"}
+    command = shlex.join(COMMAND)
+    script = f"""
+        env | sort > before; eval "$({command} env)"; eval "$({command} env --way explicit)"
+        kill -INT {process.pid}; while kill -0 {process.pid}; do sleep 0.1; done
+        env | sort > within; eval "$({command} env --unset)"; env | sort > after
+    """
+    waits = threading.Thread(target=process.wait)
+    waits.start()
+    subprocess.run(["bash", "-uc", script], env=alone.env | own, cwd=alone.home, timeout=60, check=True)
+    waits.join()
+    before, within, after = ((alone.home / name).read_text() for name in ("before", "within", "after"))
+    assert after == before
+    assert alone.home.as_posix() in within
+    assert "HEADWAY_EMULATOR_URL" in within
+
+
 def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     alone.serve("--port", "0", "--executor", "process")
     url = alone.record["url"]
@@ -357,10 +379,10 @@ def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     assert found["CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"] == f"{url}/aiplatform/"
     lines = alone.ask("env", "--way", "explicit")
     shell = f"{lines}\necho $STORAGE_EMULATOR_HOST ${{GOOGLE_APPLICATION_CREDENTIALS-none}}\n"
-    shell += alone.ask("env", "--unset")
+    shell += f'eval "$({shlex.join(COMMAND)} env --unset)"'
     done = subprocess.run(
         ["sh", "-ec", f"{shell}\necho ${{STORAGE_EMULATOR_HOST-none}}; env"],
-        env={"GOOGLE_APPLICATION_CREDENTIALS": "/real/key.json"},
+        env=alone.env,
         capture_output=True,
         text=True,
         timeout=10,
@@ -368,7 +390,7 @@ def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     )
     first, second, *after = done.stdout.splitlines()
     assert (first, second) == (f"{url} none", "none")
-    assert not [line for line in after if "CLOUDSDK" in line or url in line]
+    assert not [line for line in after if "CLOUDSDK_API" in line or url in line]
 
 
 @pytest.mark.parametrize("way", ["explicit", "transparent"])

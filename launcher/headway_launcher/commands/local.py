@@ -116,7 +116,7 @@ def env(
     explicit: Annotated[
         bool, typer.Option("--explicit", help="An address for each service, in place of the proxy.")
     ] = False,
-    unset: Annotated[bool, typer.Option("--unset", help="Take away what it set in this shell.")] = False,
+    unset: Annotated[bool, typer.Option("--unset", help="As it was before in this shell.")] = False,
     syntax: Annotated[SyntaxName, typer.Option("--format", help="For which shell, or for docker run.")] = (
         SyntaxName.SHELL
     ),
@@ -128,10 +128,10 @@ def env(
 
     out = screen(as_json=as_json)
     if unset:
-        names = variables.names_set(os.environ)
+        back = variables.taken_back(os.environ)
         if as_json:
-            out.document({"unset": names})
-        for line in [] if as_json else variables.unset_lines(names, syntax.value):
+            out.document({"set": back.set, "unset": back.unset})
+        for line in [] if as_json else variables.lines(back, syntax.value):
             out.line(line)
         return
     record = Folder(_folder()).read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from headway_launcher.stack.record import Record
 Way = Literal["transparent", "explicit", "container"]
 Syntax = Literal["shell", "fish", "docker"]
 ANSWER_SECONDS = 10.0
-NAMES = "HEADWAY_ENV"
-"""Set with the others: their names, by which `--unset` finds them when the stack is down already."""
+BEFORE = "HEADWAY_ENV"
+"""Set with the others: what they were before, as JSON, so that `--unset` works when the stack is down."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,16 @@ class Variables:
     mounts: Mapping[str, str] = field(default_factory=dict)
 
 
-def fetch(record: Record | None, way: Way) -> Variables:
-    """The emulator's and MLflow's. Raises MachineError where the stack is not up."""
+def fetch(record: Record | None, way: Way, environment: Mapping[str, str] = os.environ) -> Variables:
+    """The emulator's and MLflow's, for this environment. Raises MachineError where the stack is not up."""
     if record is None:
         raise _down("it was not started")
     found = _get(record.emulator_url, f"/emulator/env?way={way}")
     given = {**found["set"], "MLFLOW_TRACKING_URI": record.tracking_uri}
-    marked = given if way == "container" else {**given, NAMES: " ".join(given)}
+    if way == "container":
+        return Variables(given, tuple(found["unset"]), found["mounts"])
+    here = {name: environment.get(name) for name in (*given, *found["unset"])}
+    marked = {**given, BEFORE: json.dumps({**here, **_before(environment)})}
     return Variables(marked, tuple(found["unset"]), found["mounts"])
 
 
@@ -48,18 +52,20 @@ def lines(variables: Variables, syntax: Syntax, network: str | None = None) -> l
         return [shlex.join(words)]
     form = "set -gx {} {}" if syntax == "fish" else "export {}={}"
     setting = [form.format(name, shlex.quote(value)) for name, value in variables.set.items()]
-    return unset_lines(variables.unset, syntax) + setting
+    return [f"{'set -e' if syntax == 'fish' else 'unset'} {name}" for name in variables.unset] + setting
 
 
-def unset_lines(names: tuple[str, ...], syntax: Syntax) -> list[str]:
-    """To take them away."""
-    return [f"{'set -e' if syntax == 'fish' else 'unset'} {name}" for name in names]
+def taken_back(environment: Mapping[str, str]) -> Variables:
+    """What makes this environment as it was before `launch local env`; nothing where it was not there."""
+    before = _before(environment)
+    gone = [name for name, value in before.items() if value is None]
+    kept = {name: value for name, value in before.items() if value is not None}
+    return Variables(kept, (*gone, BEFORE) if before else ())
 
 
-def names_set(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """What `launch local env` has set in this environment."""
-    names = tuple(environment.get(NAMES, "").split())
-    return (*names, NAMES) if names else ()
+def _before(environment: Mapping[str, str]) -> Mapping[str, str | None]:
+    found: Mapping[str, str | None] = json.loads(environment.get(BEFORE) or "{}")
+    return found
 
 
 def _get(url: str, path: str) -> dict[str, dict[str, str]]:

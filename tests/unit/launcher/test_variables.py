@@ -65,24 +65,32 @@ def test_a_shell_gets_each_value_whole(stack: list[str], capsys: pytest.CaptureF
     assert stack == ["/emulator/env?way=transparent"]
 
 
-def test_unset_takes_away_what_was_set_even_when_the_stack_is_down(
+def test_unset_takes_back_what_was_set_even_when_the_stack_is_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HEADWAY_STATE", str(tmp_path))
-    monkeypatch.setenv(variables.NAMES, "https_proxy MLFLOW_TRACKING_URI")
+    before = {"https_proxy": "http://my company's:3128", "MLFLOW_TRACKING_URI": None}
+    monkeypatch.setenv(variables.BEFORE, json.dumps(before))
 
     assert run(["local", "env", "--unset"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["unset https_proxy", "unset MLFLOW_TRACKING_URI", f"unset {variables.NAMES}"]
+    assert lines == [
+        "unset MLFLOW_TRACKING_URI",
+        f"unset {variables.BEFORE}",
+        """export https_proxy='http://my company'"'"'s:3128'""",
+    ]
 
 
-def test_the_names_that_are_noted_are_those_that_are_set(stack: list[str]) -> None:
-    found = variables.fetch(Folder(Path(_state())).read(), "transparent").set
-    assert variables.names_set(found) == (
-        *(name for name in found if name != variables.NAMES),
-        variables.NAMES,
-    )
+def test_what_was_there_before_comes_back_however_often_it_was_set(stack: list[str]) -> None:
+    before = {"https_proxy": "http://company:3128", "GOOGLE_APPLICATION_CREDENTIALS": "/real/key.json"}
+    record = Folder(Path(_state())).read()
+    once = variables.fetch(record, "transparent", before).set
+    twice = variables.fetch(record, "transparent", {**before, **once}).set
+    back = variables.taken_back(twice)
+    assert back.set == before
+    assert set(back.unset) == set(twice) - set(before)
+    assert variables.taken_back(before) == variables.Variables({})
 
 
 def test_each_way_is_asked_for(stack: list[str], capsys: pytest.CaptureFixture[str]) -> None:
