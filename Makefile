@@ -49,8 +49,13 @@ demo: setup base data wheelhouse ## the main job: a real model trained by an emu
 	@launch submit --local --wait --again --gpu a100 $(EXAMPLE)/config.yaml \
 		environment.wheelhouse=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt)
 
-test: setup base data wheelhouse ## the whole suite; HEADWAY_REQUIRE_DOCKER=1 makes a missing engine a failure
-	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt) python -m pytest $(PYTEST_ARGS)
+test: setup base data wheelhouse ## the whole suite (or PYTEST_ARGS); HEADWAY_REQUIRE_DOCKER=1 makes a missing engine a failure
+	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt); export HEADWAY_TEST_WHEELHOUSE; \
+	if [ -n "$(PYTEST_ARGS)" ]; then exec python -m pytest $(PYTEST_ARGS); fi; \
+	failed=0; \
+	python -m pytest -n 2 tests/unit tests/contract || failed=1; \
+	python -m pytest tests/integration tests/e2e || failed=1; \
+	exit $$failed
 
 check: setup ## format, lint, types, layers and the fast tests
 	@ruff format --check --quiet
