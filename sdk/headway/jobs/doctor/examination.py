@@ -18,7 +18,7 @@ from headway.errors import HeadwayError
 from headway.jobs.doctor import job, laptop, project
 from headway.jobs.doctor.report import Found, Report, Row, failure, unchecked
 from headway.jobs.doctor.subject import DEADLINE_S, Lacking, Subject
-from headway.spec.place import LOCAL, UNSTARTED, Place
+from headway.spec.place import UNSTARTED, Place
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,13 @@ def _row(check: Check, future: Future[Found], subject: Subject, until: float, de
     try:
         found = future.result(max(0.0, until - time.monotonic()))
     except Lacking as reason:
-        found = unchecked(str(reason), _way_to_check(subject))
+        asks = isinstance(subject.place, Place) and subject.services is None
+        found = unchecked(str(reason), subject.way_online if asks else None)
     except HeadwayError as error:
         found = failure(error.message, error.hint or check.fix)
     except TimeoutError:
         found = failure(f"no answer within {deadline:.0f} s", check.fix)
     return Row(check.name, found.state, found.found, found.fix)
-
-
-def _way_to_check(subject: Subject) -> str | None:
-    if not isinstance(subject.place, Place) or subject.services is not None:
-        return None
-    return "launch local up" if subject.place.profile == LOCAL else "launch doctor --online"
 
 
 def _config(

@@ -71,7 +71,8 @@ def data(subject: Subject) -> Found:
     here = subject.known_place
     if subject.services is None:
         return unchecked(
-            f"{', '.join(paths)}: tracked as it is; whether it is in {here.dvc_remote} must be asked"
+            f"{', '.join(paths)}: tracked as it is; whether it is in {here.dvc_remote} must be asked",
+            subject.way_online,
         )
     missing = transfer.missing(pins, here.dvc_remote, subject.services.bucket)
     if missing:
@@ -132,7 +133,7 @@ def _quota(subject: Subject, wanted: Candidate) -> Found:
     words = f"{metric} in {wanted.region}"
     look = f"filter {metric} at {page}"
     if subject.services is None:
-        return unchecked(f"{needed} of {words} are needed", f"--online reads it, or {look}")
+        return unchecked(f"{needed} of {words} are needed", f"{subject.way_online} reads it, or {look}")
     try:
         limit = projects.quota(subject.services.session, metric, wanted.region)
     except (NotFound, Refused) as error:

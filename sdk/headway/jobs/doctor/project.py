@@ -96,10 +96,13 @@ def repository(subject: Subject) -> Found:
     try:
         kind = registry.repository_format(session, place.region, place.repository)
     except NotFound:
+        create = (
+            f"gcloud artifacts repositories create {place.repository} --repository-format=docker"
+            f" --location={place.region} --project={place.project}"
+        )
         return failure(
             f"there is no repository {place.repository} in {place.region}",
-            f"gcloud artifacts repositories create {place.repository} --repository-format=docker"
-            f" --location={place.region} --project={place.project}",
+            "launch local down, then launch local up" if subject.is_local else create,
         )
     if kind != "DOCKER":
         return failure(

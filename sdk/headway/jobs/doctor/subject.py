@@ -68,6 +68,11 @@ class Subject:
         return self.services
 
     @property
+    def way_online(self) -> str:
+        """What to type so that servers are asked."""
+        return "launch local up" if self.is_local else "launch doctor --online"
+
+    @property
     def regions(self) -> tuple[str, ...]:
         """Where the job would run, in order of preference."""
         place = self.known_place
