@@ -12,8 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
+from docker.errors import DockerException
 
 from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.executors.containers import DockerExecutor
 from headway_emulator.engine.executors.process_groups import ProcessGroup, end_strays
 from headway_emulator.engine.executors.processes import ProcessExecutor
 from headway_emulator.engine.executors.protocol import Events, ExecutorError, Exited, Handle, Line, Replica
@@ -230,3 +232,43 @@ class Told:
 
     def taken(self, task: str, since: str) -> int:
         return 0
+
+
+class Engine:
+    """As much of a Docker engine's client as the removing of containers needs."""
+
+    def __init__(self) -> None:
+        self.api = self
+        self.answers = True
+        self.there = {"a": "1", "b": "2"}
+
+    def info(self) -> dict[str, Any]:
+        return {"NCPU": 1, "MemTotal": 1 << 30}
+
+    def containers(self, *, all: bool, filters: Mapping[str, Sequence[str]]) -> list[Any]:  # noqa: A002, ARG002
+        if not self.answers:
+            raise DockerException("It does not answer.")
+        jobs = [
+            (one, job) for one, job in self.there.items() if f"headway-emulator.job={job}" in filters["label"]
+        ]
+        return [{"Id": one, "Labels": {"headway-emulator.job": job}} for one, job in jobs]
+
+    def networks(self, *, filters: Mapping[str, Sequence[str]]) -> list[Any]:  # noqa: ARG002
+        return []
+
+    def remove_container(self, container: str, **_: bool) -> None:
+        del self.there[container]
+
+
+def test_what_an_engine_that_was_away_has_kept_is_removed_with_the_next_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+    monkeypatch.setattr("docker.DockerClient.from_env", lambda **_: engine)
+    executor = DockerExecutor("", "owner")
+    engine.answers = False
+    with pytest.raises(DockerException):
+        executor.release("1")
+    engine.answers = True
+    executor.release("2")
+    assert engine.there == {}

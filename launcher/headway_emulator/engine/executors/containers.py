@@ -58,6 +58,8 @@ class DockerExecutor:
         self._networks: set[str] = set()
         """Jobs whose own network is there."""
         self._network_lock = threading.Lock()
+        self._unreleased: set[str] = set()
+        """Jobs that are over, and of which something may be left."""
         engine = self._client.info()
         self._same_machine = engine.get("Name") == platform.node()
         self._here = Size(float(engine["NCPU"]), engine["MemTotal"] / GB)
@@ -149,9 +151,12 @@ class DockerExecutor:
         self._remove_all([f"{LABEL}={self._owner}"], keep)
 
     def release(self, job: str) -> None:
-        """Also what an emulator before this one made."""
+        """Also what an emulator before this one made, and what an engine that did not answer has kept."""
         self._networks.discard(job)
-        self._remove_all([f"{LABEL}={self._owner}", f"{LABEL}.job={job}"], ())
+        self._unreleased.add(job)
+        for one in self._unreleased.copy():
+            self._remove_all([f"{LABEL}={self._owner}", f"{LABEL}.job={one}"], ())
+            self._unreleased.discard(one)
 
     def _remove_all(self, labels: Sequence[str], keep: Collection[str]) -> None:
         mine = {"label": list(labels)}
