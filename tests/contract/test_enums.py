@@ -31,6 +31,7 @@ NOT_IN_CLIENTS = {
     "BuildOptions.rankedMachineSeries",
     "BuildTrigger.eventType",
     "BuildTrigger.includeBuildLogs",
+    "DisableServiceRequest.checkIfServiceHasUsage",
     "PlatformLogsConfig.loggingState",
     "PlatformLogsConfig.severityLevel",
 }
