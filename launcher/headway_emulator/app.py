@@ -75,7 +75,10 @@ def listing(found: Sequence[Service]) -> catalogue.Listing:
 
 
 def build(world: World) -> Starlette:
-    """The application; closing it closes the storage front's connections."""
+    """The application; closing it closes the storage front's connections.
+
+    ApiError INVALID_ARGUMENT where a fault of the settings names a method that is not here.
+    """
     front = storage.StorageFront(world.settings, world.store, world.clock)
     recording = Middleware(
         Recording,
@@ -85,7 +88,11 @@ def build(world: World) -> Starlette:
         checks_replies=world.settings.check_replies,
     )
     found = services(world)
-    routes: list[Route | Mount] = [Route("/", _front_page(world, listing(found)), methods=["GET"])]
+    listed = listing(found)
+    world.faults.know(f"{service}.{m['name']}" for service, one in listed.items() for m in one["methods"])
+    for fault in world.settings.faults:
+        world.faults.check_method(fault)
+    routes: list[Route | Mount] = [Route("/", _front_page(world, listed), methods=["GET"])]
     for service in found:
         if service.name == control.NAME:
             continue  # its paths have the prefix already

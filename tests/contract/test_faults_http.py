@@ -151,6 +151,25 @@ def test_what_fired_is_listed_with_what_it_hit(emulator: Emulator, arm: Arm) -> 
     assert last["on"]["path"].endswith("/customJobs/77")
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"method": "storage.object.insert"}, "did you mean 'storage.objects.insert'?"),
+        ({"method": "customJobs.create"}, "did you mean 'aiplatform.customJobs.create'?"),
+        ({"method": "nonsense"}, "`headway-emulator methods` lists them."),
+        ({"status": 299}, "A response's status is 400 to 599, not 299."),
+    ],
+    ids=["plural", "service", "nonsense", "status"],
+)
+def test_a_fault_that_could_never_do_anything_is_refused(
+    emulator: Emulator, fault: dict[str, Any], said: str
+) -> None:
+    wanted = {"kind": "response", "status": 503, **fault}
+    response = requests.post(f"{emulator.url}/emulator/faults", json=wanted, timeout=10)
+    assert response.status_code == 400
+    assert said in response.json()["error"]["message"]
+
+
 def test_the_emulators_own_api_is_never_spoiled(emulator: Emulator, arm: Arm) -> None:
     """Else nobody could disarm what stops everything."""
     arm(method="*", status=503, times=0)

@@ -371,6 +371,14 @@ def test_a_shell_is_as_before_though_the_emulator_has_ended(alone: Alone) -> Non
     assert "HEADWAY_EMULATOR_URL" in within
 
 
+def test_a_fault_of_the_file_whose_method_is_nowhere_is_told(alone: Alone) -> None:
+    text = '[[fault]]\nkind = "response"\nmethod = "storage.object.insert"\nstatus = 503\n'
+    (alone.home / "emulator.toml").write_text(text)
+    code, _, said = alone.says("serve", "--port", "0", "--executor", "process")
+    assert code == 3
+    assert "No method of this emulator fits 'storage.object.insert'; did you mean" in said
+
+
 def test_env_points_a_shell_at_it_and_takes_it_back(alone: Alone) -> None:
     alone.serve("--port", "0", "--executor", "process")
     url = alone.record["url"]

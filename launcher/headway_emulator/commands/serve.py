@@ -198,8 +198,13 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
 @contextlib.contextmanager
 def _opened(emulation: Any, *, ends_jobs: bool) -> Iterator[Any]:
     """Closed again; OSError and errors of SQLite name the folder."""
+    from headway_emulator.errors import ApiError
+
     try:
         emulation.open()
+    except ApiError as error:  # of a fault that is armed from the start
+        emulation.close()
+        raise CannotStart(str(error)) from error
     except (OSError, sqlite3.Error) as error:
         raise CannotStart(_unusable(emulation.settings.state, error)) from error
     try:

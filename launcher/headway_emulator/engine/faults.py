@@ -6,11 +6,12 @@ fires, 1 unless told; 0 without end), `skip` (how many chances it lets pass firs
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import random
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -69,14 +70,30 @@ class Faults:
         self._clock = clock
         self._lock = threading.RLock()
         self._chances = itertools.count()
+        self._methods: Sequence[str] = ()
         self._random: dict[str, random.Random] = {}
         self._armed: dict[str, Document] = {
             fault["id"]: fault for fault in reversed(store.list(FAULT)) if _armed(fault)
         }
 
+    def know(self, methods: Iterable[str]) -> None:
+        """From now on a response's method fits one of these: another one would never fire."""
+        self._methods = tuple(methods)
+
+    def check_method(self, wanted: Mapping[str, Any]) -> None:
+        """ApiError INVALID_ARGUMENT where it fits none."""
+        method = wanted.get("method")
+        if method is None or any(fnmatchcase(known, method) for known in self._methods):
+            return
+        near = difflib.get_close_matches(method, self._methods, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`headway-emulator methods` lists them."
+        raise invalid(f"No method of this emulator fits {method!r}; {hint}")
+
     def add(self, wanted: Mapping[str, Any]) -> Document:
         """Arm a fault; ApiError INVALID_ARGUMENT where it says something unknown."""
         check(wanted)
+        if self._methods:
+            self.check_method(wanted)
         fault: Document = {"id": uuid.uuid4().hex[:12], "times": 1, **wanted, "chances": 0, "fired": 0}
         with self._lock:
             self._store.put(FAULT, fault["id"], fault)
@@ -162,6 +179,8 @@ def check(wanted: Mapping[str, Any]) -> None:
         wrong_bool = isinstance(value, bool) and types[name] is not bool
         if not isinstance(value, types[name]) or wrong_bool:
             raise invalid(f"The fault's {name} cannot be {value!r}.")
+    if not 400 <= wanted.get("status", 400) <= 599:
+        raise invalid(f"A response's status is 400 to 599, not {wanted['status']!r}.")
     if wanted.get("break", BREAKS[0]) not in BREAKS:
         raise invalid(f"A response's break is one of {', '.join(BREAKS)}, not {wanted['break']!r}.")
 
