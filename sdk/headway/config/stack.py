@@ -30,8 +30,8 @@ from headway.errors import (
 )
 from headway.spec.place import LOCAL, Place
 
-_ANSWER_SECONDS = 6.0
-"""On loopback nothing takes a minute: so a claim that a killed submit left behind lapses soon, too."""
+_ANSWER_SECONDS = 24.0
+"""On loopback a minute is long, even on a busy machine: so a killed submit's claim lapses sooner, too."""
 _SERVICES = (
     *("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager"),
     *("cloudresourcemanager", "iam", "serviceusage"),
