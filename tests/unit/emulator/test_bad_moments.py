@@ -245,7 +245,7 @@ class Engine:
     def info(self) -> dict[str, Any]:
         return {"NCPU": 1, "MemTotal": 1 << 30}
 
-    def containers(self, *, all: bool, filters: Mapping[str, Sequence[str]]) -> list[Any]:  # noqa: A002, ARG002
+    def containers(self, *, all: bool, filters: Mapping[str, Sequence[str]]) -> list[Any]:
         if not self.answers:
             raise DockerException("It does not answer.")
         jobs = [
@@ -253,7 +253,7 @@ class Engine:
         ]
         return [{"Id": one, "Labels": {"headway-emulator.job": job}} for one, job in jobs]
 
-    def networks(self, *, filters: Mapping[str, Sequence[str]]) -> list[Any]:  # noqa: ARG002
+    def networks(self, *, filters: Mapping[str, Sequence[str]]) -> list[Any]:
         return []
 
     def remove_container(self, container: str, **_: bool) -> None:

@@ -44,6 +44,8 @@ SHARED_MEMORY = "1g"
 GPU_RUNTIME = "nvidia"
 """What NVIDIA's container toolkit adds to an engine."""
 LOG_RETRIES = 5
+SIGNAL_WAITS = (0.2, 1.0, 0.0)
+"""Seconds after each time that the engine did not answer: without its signal a replica may never end."""
 
 
 class DockerExecutor:
@@ -277,10 +279,15 @@ class ContainerHandle:
         return not state["Running"] or (self._same_machine and not psutil.pid_exists(state["Pid"]))
 
     def _signal(self, signal: str) -> None:
-        try:
-            self._client.api.kill(self._container, signal)
-        except (DockerException, RequestException):
-            return  # it has ended already; its exit is reported by the thread that follows it
+        for wait in SIGNAL_WAITS:
+            try:
+                self._client.api.kill(self._container, signal)
+            except APIError:
+                return  # it has ended already; its exit is reported by the thread that follows it
+            except (DockerException, RequestException):
+                time.sleep(wait)
+            else:
+                return
 
     def _pump(self) -> None:
         """Hand over every line, then the exit; one comes whatever happens here, for the job waits for it."""
