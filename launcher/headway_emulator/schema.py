@@ -58,7 +58,9 @@ def documented(service: str, version: str) -> bool:
 def _documents() -> Path:
     package = importlib.util.find_spec("googleapiclient")
     if package is None or package.origin is None:
-        raise ApiError("INTERNAL", "google-api-python-client is not installed: pip install headway again.")
+        raise ApiError(
+            "INTERNAL", "google-api-python-client is not installed: pip install google-api-python-client"
+        )
     return Path(package.origin).parent / "discovery_cache" / "documents"
 
 

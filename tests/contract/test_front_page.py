@@ -45,7 +45,14 @@ def test_the_page_shows_services_clock_jobs_faults_and_requests(gcp: Emulator) -
     gcp.wait()
     now = gcp.clock.advance("36h")
     text = page(gcp).text
-    for expected in (name, "nightly", "SUCCEEDED", fault, "aiplatform.customJobs.create", "secretmanager"):
+    for expected in (
+        name.split("/locations/")[1],
+        "nightly",
+        "SUCCEEDED",
+        fault,
+        "aiplatform.customJobs.create",
+        "secretmanager",
+    ):
         assert expected in text
     assert f"the clock is virtual: <b>{now:%Y-%m-%dT%H:%M:%S}" in text
 

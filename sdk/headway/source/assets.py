@@ -30,5 +30,5 @@ def read(name: str) -> bytes:
     except OSError as error:
         raise MachineError(
             f"this installation of headway lacks {name}",
-            hint="install it again: pip install --force-reinstall headway",
+            hint="install it again from its wheel or checkout: pip install --force-reinstall PATH",
         ) from error

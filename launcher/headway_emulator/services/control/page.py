@@ -71,7 +71,7 @@ def _work(found: Iterable[Mapping[str, Any]]) -> str:
             _time(one["createTime"]),
             _state(one["state"].removeprefix("JOB_STATE_")),
             one["displayName"],
-            (one["name"], "code"),
+            (one["name"].split("/locations/")[-1], "code"),
             (_time(one.get("endTime", "")), "time"),
         )
         for one in found

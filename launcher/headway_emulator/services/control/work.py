@@ -15,7 +15,8 @@ from headway_emulator.world import World
 
 OVER = outcome.FINAL | site.FINAL
 KINDS = (custom_jobs.KIND, tuning.KIND, site.KIND)
-TIMES = ("createTime", "startTime", "endTime")
+TIMES = {"createTime": "createTime", "startTime": "startTime", "endTime": "endTime", "finishTime": "endTime"}
+"""By their names in a job or a build."""
 
 
 def rules(world: World) -> list[Rule]:
@@ -46,5 +47,5 @@ def _all(world: World, kind: str) -> Iterator[Mapping[str, Any]]:
 def _summary(kind: str, document: Document) -> Mapping[str, Any]:
     name = document.get("displayName") or ", ".join(document.get("images", []))
     state = document.get("state") or document.get("status", "")
-    times = {time: document[time] for time in TIMES if time in document}
+    times = {shown: document[time] for time, shown in TIMES.items() if time in document}
     return {"kind": kind, "name": document["name"], "displayName": name, "state": state, **times}
