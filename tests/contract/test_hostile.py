@@ -93,3 +93,9 @@ def test_no_storage_path_leads_out_of_its_bucket(
     assert answer.status == status, answer.read()
     connection.close()
     assert not list(storage_server.folder.parent.rglob("*planted*"))
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "ab", "UPPER", "a..b", ""])
+def test_a_bucket_that_cannot_be_is_not_made(emulator: Emulator, name: str) -> None:
+    url = f"{emulator.url}/storage/v1/b?project={PROJECT}"
+    assert requests.post(url, json={"name": name}, timeout=10).status_code == 400

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import grpc
 import psutil
 import pytest
 import requests
@@ -446,3 +448,14 @@ def test_its_help_and_version_need_no_emulator(alone: Alone) -> None:
     assert alone.ask("version").startswith("headway-emulator ")
     assert alone.ask("--version") == alone.ask("version")
     assert "--end-with-stdin" in alone.ask("serve", "--help")
+
+
+def test_files_of_the_folder_it_starts_in_shadow_no_module_of_the_grpc_process(alone: Alone) -> None:
+    (alone.home / "grpc.py").write_text("raise SystemExit('shadowed')")
+    alone.serve("--port", "0", **NO_ENGINE)
+    channel = grpc.insecure_channel(urlsplit(alone.record["url"]).netloc)
+    ask = channel.unary_unary("/google.pubsub.v1.Publisher/CreateTopic")
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(b"", timeout=30)
+    channel.close()
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -64,7 +64,8 @@ class Front:
         return bool(self._ports) and self._process is not None and self._process.poll() is None
 
     def _start(self) -> None:
-        words = [sys.executable, "-m", "headway_emulator.transparent.grpc_front", "--url", self._url]
+        # -P: what lies in the folder that the emulator was started in shadows no module
+        words = [sys.executable, "-P", "-m", "headway_emulator.transparent.grpc_front", "--url", self._url]
         self._ports = {}
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         stuck = threading.Timer(START_SECONDS, self._process.kill)

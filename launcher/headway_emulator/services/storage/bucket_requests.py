@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from headway_emulator.services.storage.buckets import Buckets
+from headway_emulator.services.storage.checks import bucket_refusal
 from headway_emulator.services.storage.conditions import refusal
 from headway_emulator.services.storage.exchange import Exchange, Refused, joined, not_emulated, refuse
 from headway_emulator.services.storage.paths import JSON_API
@@ -52,6 +53,8 @@ class BucketRequests:
         raw = await exchange.whole()
         body = exchange.document(raw)
         self._refuse_settings(body)
+        if (wrong := bucket_refusal(str(body.get("name", "")))) is not None:
+            raise refuse(400, wrong, "invalid")
         reply = await self._forward(exchange, raw)
         if reply.status != 200:
             return reply.response(exchange.base)
