@@ -6,10 +6,13 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from headway_emulator.engine import faults
+from headway_emulator.engine.builds.builds import CONCURRENT
+from headway_emulator.engine.jobs import quotas
 from headway_emulator.errors import ApiError
 
 NAME = "emulator.toml"
@@ -95,6 +98,12 @@ class _Reader:
         self._check("quota", at, given, QUOTA)
         if given.get("limit", -1) < 0:
             raise self._wrong("quota", at, "limit", "a quota has a limit, 0 or more")
+        metric = str(given.get("metric", "*")).removeprefix(f"{quotas.SERVICE}/")
+        known = (*quotas.names(), CONCURRENT)
+        if not any(fnmatchcase(name, metric) for name in known):
+            near = difflib.get_close_matches(metric, known, n=1, cutoff=0.4)
+            meant = f"did you mean {near[0]!r}?" if near else f"they are like {known[0]!r}"
+            raise self._wrong("quota", at, "metric", f"no metric that is counted fits {metric!r}; {meant}")
         return given
 
     def _fault(self, at: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,7 +137,8 @@ class _Reader:
 
     def _wrong(self, table: str, at: int, key: str, text: str) -> BadConfiguration:
         line = self._line(table, at, key)
-        return BadConfiguration(f"{self._path}{f', line {line}' if line else ''}: {text.rstrip('.')}.")
+        end = "" if text.endswith("?") else "."
+        return BadConfiguration(f"{self._path}{f', line {line}' if line else ''}: {text.rstrip('.')}{end}")
 
     def _line(self, table: str, at: int, key: str) -> int:
         """Of the key in the table, of the table's head where the key is not seen; 0 where neither is."""

@@ -81,6 +81,16 @@ def test_an_empty_file_says_nothing(file: Path) -> None:
         ("[[quota]]\nlimit = 1\n\n[[quota]]\nlimt = 1\n", 5, "[quota] has no 'limt'; did you mean 'limit'?"),
         ("[[quota]]\nregion = 'x'\n", 1, "a quota has a limit, 0 or more"),
         ("[[quota]]\nlimit = -1\n", 2, "a quota has a limit, 0 or more"),
+        (
+            "[[quota]]\nlimit = 1\nmetric = 'nvidia_l4_gpus'\n",
+            3,
+            "did you mean 'custom_model_training_nvidia_l4_gpus'?",
+        ),
+        (
+            "[[quota]]\nlimit = 1\nmetric = 'cpus'\n",
+            3,
+            "they are like 'custom_model_training_nvidia_t4_gpus'",
+        ),
         ("[[fault]]\nkind = 'preempt'\n\n[[fault]]\nkind = 'quake'\n", 5, "A fault's kind is one of"),
         ("[[fault]]\nkind = 'preempt'\njab = '*'\n", 3, "A preempt fault has no 'jab'"),
         ("server = 1\n", 1, "server is a table: write [server]"),

@@ -33,6 +33,13 @@ Needs = Mapping[tuple[str, str], int]
 """Accelerators by region and metric."""
 
 
+def names() -> Sequence[str]:
+    """Every metric that is counted, without its service."""
+    return [
+        f"custom_model_training_{kind}{name}" for name in METRICS.values() for kind in ("", "preemptible_")
+    ]
+
+
 class Quotas:
     """Limits and what is in use; used from the loop's thread alone."""
 

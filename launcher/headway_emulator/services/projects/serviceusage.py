@@ -16,11 +16,7 @@ from headway_emulator.world import World
 
 KIND = "enabledService"
 """A service whose state was set: a document with its `name`, and `disabled` where it was turned off."""
-METRICS = frozenset(
-    f"{quotas.SERVICE}/custom_model_training_{kind}{metric}"
-    for kind in ("", "preemptible_")
-    for metric in quotas.METRICS.values()
-)
+METRICS = frozenset(f"{quotas.SERVICE}/{name}" for name in quotas.names())
 REGIONS = (
     *("us-central1", "us-east1", "us-east4", "us-east5", "us-south1", "us-west1", "us-west2", "us-west4"),
     *("europe-west1", "europe-west2", "europe-west3", "europe-west4", "asia-east1", "asia-northeast1"),
