@@ -24,6 +24,8 @@ from headway_emulator.engine.faults import Faults
 
 KEPT = 10_000
 """Requests that are remembered; the permissions of all are."""
+LONGEST_PATH = 2000
+"""Characters: an object's name has 1024 at most."""
 GATHER_SECONDS = 0.3
 OWN = "/emulator"
 COLUMNS = ("time", "method", "verb", "path", "status", "ms", "caller", "permission", "fault")
@@ -159,7 +161,7 @@ class Recording:
             return
         here = scope[passage.KEY] = Passage(self._faults, self._checks_replies)
         begun = time.perf_counter()
-        verb, path, caller = scope["method"], scope["path"], _caller(scope)
+        verb, path, caller = scope["method"], scope["path"][:LONGEST_PATH], _caller(scope)
         now = timestamp(self._clock.now_ns())
         status, written = 0, False
 
