@@ -93,7 +93,9 @@ class Authority:
     def _ensure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "hosts").mkdir(exist_ok=True, mode=0o700)
-        with (self.folder / "lock").open("w") as file:
+        lock = self.folder / "lock"
+        lock.touch(mode=0o600)
+        with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # another emulator may share the folder
             if _lasts(self.certificate) and (self.folder / "key.pem").exists():
                 return
