@@ -70,7 +70,8 @@ async def guard(app: ASGIApp, scope: Scope, receive: Receive, send: Send, **fact
         return
     match fault.get("break"):
         case "reset":
-            await _drain(receive, int(fault.get("after_bytes", 0)))
+            # all of it unless told: a client that is still sending takes a reset for a plain end
+            await _drain(receive, fault.get("after_bytes"))
             reset(scope["extensions"][TRANSPORT])
             await _gone(receive, LEAVE_SECONDS)
         case str(how):
