@@ -179,7 +179,7 @@ def check(wanted: Mapping[str, Any]) -> None:
         wrong_bool = isinstance(value, bool) and types[name] is not bool
         if not isinstance(value, types[name]) or wrong_bool:
             raise invalid(f"The fault's {name} cannot be {value!r}.")
-    if not 400 <= wanted.get("status", 400) <= 599:
+    if wanted["kind"] == RESPONSE and not 400 <= wanted.get("status", 400) <= 599:
         raise invalid(f"A response's status is 400 to 599, not {wanted['status']!r}.")
     if wanted.get("break", BREAKS[0]) not in BREAKS:
         raise invalid(f"A response's break is one of {', '.join(BREAKS)}, not {wanted['break']!r}.")
