@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import psutil
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest
@@ -21,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from headway_emulator.engine.clock import nano_timestamp
 from headway_emulator.engine.executors.container_logs import Output, created, seconds_to_take_in
+from headway_emulator.engine.executors.process_groups import gone
 from headway_emulator.engine.executors.protocol import (
     Events,
     Executor,
@@ -276,7 +276,7 @@ class ContainerHandle:
             state = self._client.api.inspect_container(self._container)["State"]
         except (DockerException, RequestException):
             return False  # what becomes of it is found out by the thread that follows it
-        return not state["Running"] or (self._same_machine and not psutil.pid_exists(state["Pid"]))
+        return not state["Running"] or (self._same_machine and gone(state["Pid"]))
 
     def _signal(self, signal: str) -> None:
         for wait in SIGNAL_WAITS:

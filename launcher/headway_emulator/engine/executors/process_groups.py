@@ -63,10 +63,7 @@ class ProcessGroup:
 
     def ended(self) -> bool:
         """Asked of the system: while another thread waits for the child, `poll` answers nothing."""
-        try:
-            return psutil.Process(self._child.pid).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        return gone(self._child.pid)
 
     def terminate(self) -> None:
         """To the command alone, as an engine signals a container's first process."""
@@ -91,6 +88,14 @@ class ProcessGroup:
         except psutil.NoSuchProcess:
             return
         self._store.put(KIND, str(self._child.pid), {"pid": self._child.pid, "create_time": born})
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, be its end taken note of by its parent or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end_strays(store: Store) -> int:
