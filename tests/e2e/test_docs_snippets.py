@@ -80,14 +80,14 @@ def test_the_quickstart_does_what_it_says(launch: Launcher, project: Path) -> No
 @pytest.mark.docker
 @pytest.mark.slow
 def test_google_s_own_tools_see_the_local_stack_as_its_page_says(launch: Launcher, project: Path) -> None:
-    status, jobs, objects, *gcloud = follow("local.md", project, launch)
+    status, *printed = follow("local.md", project, launch)
 
     assert status.count("healthy") == 3
-    assert "JOB_STATE_SUCCEEDED" in jobs
-    assert "plan.json" in objects
-    if gcloud:
-        assert "JOB_STATE_SUCCEEDED" in gcloud[0]
-        assert "gs://headway-local/headway/runs/" in gcloud[0]
+    assert any("JOB_STATE_SUCCEEDED" in text for text in printed)
+    assert any("plan.json" in text for text in printed)
+    if shutil.which("gcloud"):
+        assert "JOB_STATE_SUCCEEDED" in printed[-1]
+        assert "gs://headway-local/headway/runs/" in printed[-1]
 
 
 @pytest.mark.slow
