@@ -7,6 +7,7 @@ thread. The last half second is lost when the process is killed.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -83,17 +84,25 @@ class Recorder:
             batch = [self._pending.popleft() for _ in range(len(self._pending))]
             if not batch:
                 return
-            marks = ", ".join("?" * len(COLUMNS))
-            self._db.execute("BEGIN")
-            self._db.executemany(
-                f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({marks})",
-                [astuple(request) for request in batch],
-            )
-            self._db.executemany(UPSERT, [row for request in batch for row in _permissions(request)])
-            self._db.execute(
-                "DELETE FROM requests WHERE seq <= (SELECT max(seq) FROM requests) - ?", (self._kept,)
-            )
-            self._db.execute("COMMIT")
+            try:
+                self._write(batch)
+            except sqlite3.OperationalError as error:  # a full disk costs these, not what comes after
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                sys.stderr.write(f"headway-emulator: {len(batch)} requests are not recorded: {error}\n")
+
+    def _write(self, batch: Sequence[Recorded]) -> None:
+        marks = ", ".join("?" * len(COLUMNS))
+        self._db.execute("BEGIN")
+        self._db.executemany(
+            f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({marks})",
+            [astuple(request) for request in batch],
+        )
+        self._db.executemany(UPSERT, [row for request in batch for row in _permissions(request)])
+        self._db.execute(
+            "DELETE FROM requests WHERE seq <= (SELECT max(seq) FROM requests) - ?", (self._kept,)
+        )
+        self._db.execute("COMMIT")
 
     def requests(
         self, method: str = "*", since: str = "", before: int = 0, size: int = 100
