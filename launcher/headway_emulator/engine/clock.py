@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -86,7 +87,7 @@ class _Call:
         return (self.due, self.order) < (other.due, other.order)
 
 
-class _Alarms:
+class _Alarms(ABC):
     """Calls in the order they are due, made one after another by a thread that holds no lock meanwhile."""
 
     def __init__(self) -> None:
@@ -108,9 +109,9 @@ class _Alarms:
             self._sooner.notify_all()
             self._calmer.notify_all()
 
+    @abstractmethod
     def _left(self, due: float) -> float:
         """Seconds of the machine until then; infinite where they do not bring it nearer."""
-        raise NotImplementedError
 
     def _add(self, due: float, call: Callable[[], None]) -> Alarm:
         alarm = _Call(due, next(self._order), call)

@@ -137,10 +137,6 @@ class LogTable:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'logs'").fetchone()
         return int(row[0]) if row else 0
 
-    def last_origin(self, owner: str, task: str) -> str:
-        row = self._db.execute(f"SELECT max(origin) FROM logs {OF_REPLICA}", (owner, task)).fetchone()
-        return row[0] or ""
-
     def count(self, owner: str, task: str, since: str) -> int:
         """How many lines of a replica are not older than `since` by their origin."""
         counted = f"SELECT count(*) FROM logs {OF_REPLICA} AND origin >= ?"

@@ -134,11 +134,6 @@ class Store:
         with self._lock:
             return self._logs.newest()
 
-    def last_log_time(self, owner: str, task: str) -> str:
-        """The newest entry of one replica by the executor's own time, or an empty string."""
-        with self._lock:
-            return self._logs.last_origin(owner, task)
-
     def count_logs(self, owner: str, task: str, since: str) -> int:
         """How many entries of one replica are not older than `since` by the executor's own time."""
         with self._lock:

@@ -111,9 +111,7 @@ class Machines:
         events.lines(replica.task, [Line("2026-11-22T00:00:00.000000000Z", "stdout", "hello")])
         return machine
 
-    def reattach(
-        self, job: str, since: Mapping[str, str], launches: Mapping[str, int], events: Events
-    ) -> Mapping[str, Handle]:
+    def reattach(self, job: str, launches: Mapping[str, int], events: Events) -> Mapping[str, Handle]:
         found: dict[str, Handle] = {}
         for machine in self.of(job):
             if machine.replica.launch != launches[machine.replica.task]:

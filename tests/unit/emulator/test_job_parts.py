@@ -346,7 +346,8 @@ class TestStore:
         again = Store(tmp_path / "state.sqlite3")
         assert [document["n"] for document in again.list("job", "a/")] == [2, 4]
         assert [e.payload["message"] for e in again.logs(LogQuery(owner="1"), 10)] == ["first", "second"]
-        assert again.last_log_time("1", "workerpool0-0") == nano_timestamp(2)
+        counted = [again.count_logs("1", "workerpool0-0", nano_timestamp(since)) for since in (1, 2, 3)]
+        assert counted == [2, 1, 0]
         assert again.delete("job", "b/1")
         assert not again.delete("job", "b/1")
         again.close()

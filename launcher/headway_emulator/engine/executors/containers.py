@@ -131,7 +131,6 @@ class DockerExecutor:
     def reattach(
         self,
         job: str,
-        since: Mapping[str, str],  # noqa: ARG002 - the number of its lines says more than the time of the last
         launches: Mapping[str, int],
         events: Events,
     ) -> Mapping[str, Handle]:

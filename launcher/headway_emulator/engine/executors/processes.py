@@ -96,7 +96,6 @@ class ProcessExecutor:
     def reattach(
         self,
         job: str,  # noqa: ARG002
-        since: Mapping[str, str],  # noqa: ARG002
         launches: Mapping[str, int],  # noqa: ARG002
         events: Events,  # noqa: ARG002
     ) -> Mapping[str, Handle]:

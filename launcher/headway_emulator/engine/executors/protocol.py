@@ -110,10 +110,8 @@ class Executor(Protocol):
     def start(self, replica: Replica, events: Events) -> Handle:
         """Start one replica and follow its output; ExecutorError where it does not start."""
 
-    def reattach(
-        self, job: str, since: Mapping[str, str], launches: Mapping[str, int], events: Events
-    ) -> Mapping[str, Handle]:
-        """By task, the replicas that outlived the emulator, followed again from the times in `since`.
+    def reattach(self, job: str, launches: Mapping[str, int], events: Events) -> Mapping[str, Handle]:
+        """By task, the replicas that outlived the emulator, followed again after their last line.
 
         Those of another launch than `launches` says are removed.
         """

@@ -72,7 +72,6 @@ class Crew:
         `launches` says which start of each task is the present one: what is left of others is removed.
         """
         self.starting = set(launches)
-        since = {task: self._log.last(task) for task in launches}
         events = _Reports(self._log, partial(self._report, 0))
 
         def found(handles: Mapping[str, Handle] | Exception) -> None:
@@ -86,7 +85,7 @@ class Crew:
             for task in launches:
                 self._tell_early(task)
 
-        self._loop.beside(lambda: self._executor.reattach(job, since, launches, events), found)
+        self._loop.beside(lambda: self._executor.reattach(job, launches, events), found)
 
     def terminate(self, *tasks: str) -> None:
         """SIGTERM; one that has ended meanwhile is no news."""

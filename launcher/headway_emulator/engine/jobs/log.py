@@ -60,10 +60,6 @@ class JobLog:
         entry = LogEntry(JOB, self._job, SERVICE, now, severity, {"message": message})
         self._store.add_logs([entry])
 
-    def last(self, task: str) -> str:
-        """The executor's own time of the newest line of a replica, or an empty string."""
-        return self._store.last_log_time(self._job, task)
-
     def taken(self, task: str, since: str) -> int:
         """How many lines of a replica the log has that are not older than `since`, an executor's time."""
         self.flush()

@@ -13,9 +13,7 @@ from headway_emulator.services.vertex.operations import VERSIONS, Operations, ve
 from headway_emulator.services.vertex.rules import check
 from headway_emulator.world import World
 
-JOBS = Listing(
-    KIND, "customJobs", orders=("createTime", "updateTime", "startTime", "endTime", "displayName", "state")
-)
+JOBS = Listing(KIND, "customJobs")
 
 
 def service(world: World) -> Service:

@@ -14,9 +14,7 @@ from headway_emulator.services.vertex.study_rules import check
 from headway_emulator.world import World
 
 PLURAL = "hyperparameterTuningJobs"
-LISTING = Listing(
-    KIND, PLURAL, orders=("createTime", "updateTime", "startTime", "endTime", "displayName", "state")
-)
+LISTING = Listing(KIND, PLURAL)
 
 
 def rules(world: World) -> list[Rule]:
