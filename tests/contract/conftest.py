@@ -14,7 +14,7 @@ import requests
 
 from tests.contract import real
 from tests.contract.command_line import Gcloud
-from tests.contract.servers import BUCKET, IMAGE, PLACE, PROJECT, Emulator, StorageServer
+from tests.contract.servers import BUCKET, IMAGE, LOCATION, PLACE, PROJECT, Emulator, StorageServer
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -133,6 +133,46 @@ def twin(
     if request.param == "docker":
         _end_containers(made)
     assert "Traceback" not in made.log, made.log
+
+
+def on_both_executors() -> Any:
+    """In place of a module's `emulator`: each of its tests is made with processes and with containers."""
+
+    @pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+    def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
+        if request.param == "process":
+            return emulator
+        found: Emulator = request.getfixturevalue("docker_emulator")
+        return found
+
+    return emulator
+
+
+@pytest.fixture(scope="module")
+def timed(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """With a virtual clock, for the tests of one module, which may kill and restart it."""
+    made = Emulator(tmp_path_factory.mktemp("timed") / "state", storage_server.url, clock="virtual")
+    made.start()
+    yield made
+    assert made.stop() == 0
+    assert "Traceback" not in made.log, made.log
+
+
+@pytest.fixture
+def vertex(emulator: Emulator) -> Any:
+    """The high-level client of Vertex AI, over REST."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    aiplatform.init(
+        project=PROJECT,
+        location=LOCATION,
+        staging_bucket=f"gs://{BUCKET}",
+        api_endpoint=f"{emulator.url}/aiplatform",
+        api_transport="rest",
+        credentials=AnonymousCredentials(),
+    )
+    return aiplatform
 
 
 @pytest.fixture(scope="session")

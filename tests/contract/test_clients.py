@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 
-from tests.contract.conftest import custom_job, storage_client
+from tests.contract.conftest import custom_job, on_both_executors, storage_client
 from tests.contract.forms import Form, Service, opened
 from tests.contract.servers import BUCKET, IMAGE, NUMBER, PARENT, PROJECT, Emulator, until
 from tests.contract.targets import listening
@@ -35,13 +35,8 @@ LOGGING = Service("google.cloud.logging_v2.services.logging_service_v2", "Loggin
 MONITORING = Service("google.cloud.monitoring_v3", "MetricServiceClient")
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 @pytest.fixture

@@ -10,19 +10,14 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient, JobState
 
-from tests.contract.conftest import custom_job, job_client, log_lines, messages
+from tests.contract.conftest import custom_job, job_client, log_lines, messages, on_both_executors
 from tests.contract.servers import NUMBER, PARENT, Emulator, StorageServer, until
 
 FINAL = (JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED)
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 def finished(jobs: JobServiceClient, name: str, seconds: float = 30.0) -> CustomJob:

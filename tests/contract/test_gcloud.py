@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from google.cloud.aiplatform_v1 import JobServiceClient
 
 from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
-from tests.contract.conftest import custom_job
-from tests.contract.servers import IMAGE, Emulator
+from tests.contract.conftest import custom_job, on_both_executors
+from tests.contract.servers import IMAGE
 from tests.contract.test_custom_jobs import finished, running
 
 pytestmark = NEEDS_GCLOUD
 CUSTOM = ("ai", "custom-jobs")
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 def test_a_job_is_created_described_and_listed_and_its_log_is_streamed(

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.contract.command_line import NEEDS_GCLOUD, Gcloud
+from tests.contract.conftest import on_both_executors
 from tests.contract.servers import LOCATION, PARENT, PROJECT, Emulator
 from tests.contract.test_artifacts import Registry, registry_client
 
@@ -16,13 +17,8 @@ pytestmark = NEEDS_GCLOUD
 WHERE = f"--location={LOCATION}"
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.command_line import NEEDS_GCLOUD, Gcloud
-from tests.contract.conftest import build_client
+from tests.contract.conftest import build_client, on_both_executors
 from tests.contract.servers import PROJECT, Emulator, until
 from tests.contract.test_builds import ended
 
@@ -19,13 +19,8 @@ QUIET = {"logging": "CLOUD_LOGGING_ONLY"}
 """gcloud reads a log in a bucket from storage.googleapis.com itself, which no endpoint variable changes."""
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 def config(folder: Path, **build: Any) -> str:

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.cloud.aiplatform_v1 import JobServiceClient
 
 from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
-from tests.contract.conftest import log_lines
+from tests.contract.conftest import log_lines, on_both_executors
 from tests.contract.servers import IMAGE, Emulator, until
 from tests.contract.test_tuning import ARGUMENTS, BARE_REPORT, finished
 
@@ -18,13 +17,8 @@ pytestmark = NEEDS_GCLOUD
 HP = ("ai", "hp-tuning-jobs")
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
 def config(folder: Path, *program: str, **fields: Any) -> Path:

@@ -16,28 +16,13 @@ from google.cloud import storage
 
 from tests.contract import real
 from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
-from tests.contract.servers import BUCKET, NUMBER, PARENT, PLACE, PROJECT, Emulator
+from tests.contract.servers import BUCKET, NUMBER, PARENT, PLACE, Emulator
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import ModelServiceClient
 
 IMAGE = "us-docker.pkg.dev/demo/serving/digits:1"
 LOCATION_NAME = f"projects/{NUMBER}/locations/us-central1"
-
-
-@pytest.fixture
-def vertex(emulator: Emulator) -> Any:
-    from google.cloud import aiplatform
-
-    aiplatform.init(
-        project=PROJECT,
-        location="us-central1",
-        staging_bucket=f"gs://{BUCKET}",
-        api_endpoint=f"{emulator.url}/aiplatform",
-        api_transport="rest",
-        credentials=AnonymousCredentials(),
-    )
-    return aiplatform
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ read the replies by the client's message classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,22 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.contract.servers import NUMBER, PROJECT, Emulator, StorageServer
+from tests.contract.servers import NUMBER, PROJECT, Emulator
 
 if TYPE_CHECKING:
     from google.cloud.monitoring_v3 import TimeSeries
 
 METRICS = count()
-
-
-@pytest.fixture(scope="module")
-def timed(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    state = tmp_path_factory.mktemp("monitoring") / "state"
-    made = Emulator(state, storage_server.url, clock="virtual")
-    made.start()
-    yield made
-    assert made.stop() == 0
-    assert "Traceback" not in made.log, made.log
 
 
 @pytest.fixture

@@ -7,29 +7,13 @@ from typing import Any
 import pytest
 import requests
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 
 from tests.contract import real
-from tests.contract.servers import BUCKET, NUMBER, PARENT, PLACE, PROJECT, Emulator
+from tests.contract.servers import NUMBER, PARENT, PLACE, PROJECT, Emulator
 
 COLLECTIONS = (
     *("pipelineJobs", "schedules", "metadataStores", "trainingPipelines", "endpoints", "persistentResources"),
 )
-
-
-@pytest.fixture
-def vertex(emulator: Emulator) -> Any:
-    from google.cloud import aiplatform
-
-    aiplatform.init(
-        project=PROJECT,
-        location="us-central1",
-        staging_bucket=f"gs://{BUCKET}",
-        api_endpoint=f"{emulator.url}/aiplatform",
-        api_transport="rest",
-        credentials=AnonymousCredentials(),
-    )
-    return aiplatform
 
 
 def test_the_sdk_finds_none_of_them(vertex: Any) -> None:

@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 ACCOUNT = f"trigger@{PROJECT}.iam.gserviceaccount.com"
 
 
-@pytest.fixture(scope="module")
-def timed(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """An emulator with a virtual clock; tests may kill and restart it."""
-    state = tmp_path_factory.mktemp("timed") / "state"
-    made = Emulator(state, storage_server.url, clock="virtual")
-    made.start()
-    yield made
-    assert made.stop() == 0
-    assert "Traceback" not in made.log, made.log
-
-
 @pytest.fixture
 def scheduler(timed: Emulator) -> Iterator[CloudSchedulerClient]:
     client = scheduler_client(timed)

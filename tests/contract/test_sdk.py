@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
 
+from tests.contract.conftest import on_both_executors
 from tests.contract.programs import python
 from tests.contract.servers import BUCKET, IMAGE, NUMBER, PROJECT, Emulator, until
 from tests.contract.test_tuning import ARGUMENTS, BARE_REPORT, measured, values
@@ -17,29 +17,16 @@ PATIENCE = 0.1
 """Seconds between two looks at a job: the SDK's own are 5."""
 
 
-@pytest.fixture(scope="session", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def emulator(request: pytest.FixtureRequest, emulator: Emulator) -> Emulator:
-    """Every test here is made twice: with processes and with containers."""
-    if request.param == "process":
-        return emulator
-    found: Emulator = request.getfixturevalue("docker_emulator")
-    return found
+emulator = on_both_executors()
+"""Every test here is made twice: with processes and with containers."""
 
 
-@pytest.fixture
-def vertex(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client looks again after five seconds otherwise."""
     from google.cloud import aiplatform
 
     monkeypatch.setattr(aiplatform.jobs, "_JOB_WAIT_TIME", PATIENCE)
-    aiplatform.init(
-        project=PROJECT,
-        location="us-central1",
-        staging_bucket=f"gs://{BUCKET}",
-        api_endpoint=f"{emulator.url}/aiplatform",
-        api_transport="rest",
-        credentials=AnonymousCredentials(),
-    )
-    return aiplatform
 
 
 def pools(program: str) -> list[dict[str, Any]]:

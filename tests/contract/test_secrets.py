@@ -13,23 +13,13 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tests.contract.servers import NUMBER, PROJECT, Emulator, StorageServer
+from tests.contract.servers import NUMBER, PROJECT, Emulator
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
 PARENT = f"projects/{PROJECT}"
 AUTOMATIC: dict[str, Any] = {"replication": {"automatic": {}}}
-
-
-@pytest.fixture(scope="module")
-def timed(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    state = tmp_path_factory.mktemp("secrets") / "state"
-    made = Emulator(state, storage_server.url, clock="virtual")
-    made.start()
-    yield made
-    assert made.stop() == 0
-    assert "Traceback" not in made.log, made.log
 
 
 @pytest.fixture

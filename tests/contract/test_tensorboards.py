@@ -13,27 +13,12 @@ from google.auth.credentials import AnonymousCredentials
 
 from tests.contract.command_line import NEEDS_GCLOUD, REGION, Gcloud
 from tests.contract.conftest import custom_job
-from tests.contract.servers import BUCKET, NUMBER, PARENT, PROJECT, Emulator
+from tests.contract.servers import BUCKET, NUMBER, PARENT, Emulator
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceClient, TensorboardServiceClient
 
 LOCATION_NAME = f"projects/{NUMBER}/locations/us-central1"
-
-
-@pytest.fixture
-def vertex(emulator: Emulator) -> Any:
-    from google.cloud import aiplatform
-
-    aiplatform.init(
-        project=PROJECT,
-        location="us-central1",
-        staging_bucket=f"gs://{BUCKET}",
-        api_endpoint=f"{emulator.url}/aiplatform",
-        api_transport="rest",
-        credentials=AnonymousCredentials(),
-    )
-    return aiplatform
 
 
 @pytest.fixture
