@@ -31,6 +31,8 @@ _RESOURCE_EXHAUSTED = 8
 """google.rpc.Code of a job that found no machines."""
 _SOUGHT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses between looks for a job whose creation was not answered."""
+_LOOK_S = 2.0
+"""Between looks for the job of another submit."""
 _BACKOFF_S = (2.0, 5.0, 15.0, 30.0)
 """Pauses after the first attempt, the second, ...; the last one from then on."""
 
@@ -226,6 +228,8 @@ def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
             progress.step("job", f"created {plan.run_id} in {candidate.region}: {job.name}")
             if number > 1:
                 _record(plan, services, number, "created", job=job.name)
+            if not claim.holds(services.place.answer_s / 2):
+                job = _given_way(job, plan, services, progress)
             return _read_back(job, plan, services)
         _pause(number, services)
         if not claim.next():
@@ -255,6 +259,28 @@ def _create_one(claim: Claim, services: Services) -> vertex.Job:
                     if job and attempt_of(job) == number:
                         return job
             raise
+
+
+def _given_way(job: vertex.Job, plan: Plan, services: Services, progress: Progress) -> vertex.Job:
+    """The one job of a run that another submit took over while the creation of ours was under way.
+
+    It found ours, and has none of its own; or it did not, and then one is here by its deadline: ours goes.
+    """
+    deadline = time.monotonic() + services.place.answer_s
+    while time.monotonic() < deadline:
+        others = [
+            other
+            for region in plan.regions
+            for other in services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id)
+            if other.name != job.name and attempt_of(other) >= attempt_of(job)
+        ]
+        if others:
+            with suppress(Refused):  # it ended meanwhile
+                services.jobs(job.region).cancel(job.name)
+            progress.step("job", f"another submit made {others[0].name} meanwhile: {job.name} is cancelled")
+            return others[0]
+        time.sleep(_LOOK_S)
+    return job
 
 
 def _pause(number: int, services: Services) -> None:

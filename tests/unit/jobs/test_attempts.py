@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -251,6 +252,48 @@ def test_of_two_that_follow_a_run_one_goes_on_with_it(submit: Callable[..., Run]
     assert second is not None
     assert second.job().name == job.name
     assert len(regions.alive) == 1
+
+
+def test_a_creation_that_outlived_its_claim_gives_way_to_the_job_of_who_took_it_over(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region, second, told = regions("us-central1"), None, Told()
+
+    def stalled() -> None:
+        nonlocal second
+        region.before_create = lambda: None
+        lapse(world)
+        second = submit()
+        later = time.time() + 200
+        monkeypatch.setattr("headway.jobs.claim.time.time", lambda: later)
+
+    region.before_create = stalled
+    first = submit(told=told)
+    assert second is not None
+    assert [job.name for job in regions.alive] == [second.job().name]
+    assert first.job().name == second.job().name
+    assert len(regions.jobs) == 2
+    assert any("is cancelled" in text for _, text in told.steps)
+
+
+def test_a_creation_that_outlived_its_claim_stays_where_who_took_it_over_found_it(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, clock = None, iter(range(0, 10_000, 10))
+
+    def late() -> None:
+        nonlocal second
+        regions.before_answer = lambda: None
+        lapse(world)
+        second = submit()
+        later = time.time() + 200
+        monkeypatch.setattr("headway.jobs.claim.time.time", lambda: later)
+        monkeypatch.setattr("headway.jobs.attempts.time.monotonic", lambda: float(next(clock)))
+
+    regions.before_answer = late
+    first = submit()
+    assert second is not None
+    assert [job.name for job in regions.jobs] == [first.job().name] == [second.job().name]
 
 
 def test_a_job_whose_creation_was_not_answered_is_found(submit: Callable[..., Run], regions: Regions) -> None:
