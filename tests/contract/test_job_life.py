@@ -16,7 +16,7 @@ from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
 
 from tests.contract.conftest import job_client, messages
 from tests.contract.servers import PARENT, Emulator, until
-from tests.contract.walking import SIGNALS, all_replicas, replicas, walking_job
+from tests.contract.walking import SIGNALS, all_replicas, has_ended, replicas, walking_job
 
 DAY = 24 * 3600
 A100 = "NVIDIA_TESLA_A100"
@@ -63,7 +63,7 @@ class Stage:
         """End a replica and wait until it is gone."""
         process = replicas(self.tokens[name])[task]
         process.send_signal(SIGNALS[code])
-        until(lambda: not process.is_running() or process.status() == "zombie", seconds=10)
+        until(lambda: has_ended(process), seconds=10)
 
     def advance(self, seconds: int) -> None:
         self.ask("clock", {"advance": f"{seconds}s"})
