@@ -97,7 +97,7 @@ def _ignores(path: Path, repository: Path | None) -> list[tuple[Path, _Ignore]]:
         if any(line.strip() and not line.startswith("#") for line in lines):
             from pathspec import GitIgnoreSpec
 
-            found.append((folder, GitIgnoreSpec.from_lines(lines)))
+            found.append((folder, GitIgnoreSpec.from_lines(lines, backend="simple")))
     return found
 
 

@@ -139,7 +139,8 @@ def _without_ignored(root: Path, paths: list[str]) -> list[str]:
 
     lines = os.fsdecode(file.read_bytes()).splitlines()  # as the paths are, whatever their encoding
     try:
-        spec = GitIgnoreSpec.from_lines(lines)
+        # pathspec's own matcher: the faster ones, taken where they are installed, know UTF-8 only
+        spec = GitIgnoreSpec.from_lines(lines, backend="simple")
     except ValueError as error:
         raise InputError(f"{file}: {error}", hint="it is written as .gitignore is") from error
     return [path for path in paths if not spec.match_file(path)]
