@@ -60,7 +60,7 @@ def wait(
 
 def _seconds(timeout: str | None) -> float | None:
     from headway.errors import InputError
-    from headway.spec.job import parse_duration
+    from headway.spec.section import parse_duration
 
     try:
         return parse_duration(timeout).total_seconds() if timeout is not None else None

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from headway.spec.candidates import Candidate
-from headway.spec.job import format_duration
 from headway.spec.place import UNSTARTED
 from headway.spec.plan import Plan
+from headway.spec.section import format_duration
 
 ENFORCED = "Vertex AI ends the job itself, by the timeout that the job carries: also when this machine is off"
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pydantic import BaseModel, ConfigDict
 
 from headway.errors import InputError
-from headway.spec.job import Limits, Resources, format_duration
+from headway.spec.job import Limits, Resources
 from headway.spec.machines import NO_GPU, Catalogue, Gpu, Shape, catalogue, resolve, wishes
 from headway.spec.prices import Strategy
+from headway.spec.section import format_duration
 
 SHORTEST = timedelta(minutes=1)
 """A budget that pays for less is a slip."""

@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from headway.spec.section import Duration, Section
 
 Scalar = bool | int | float | str
 ArgValue = Scalar | None | list[Scalar]
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[dhms])+$")
-
-
-def parse_duration(text: object) -> timedelta:
-    """Read `90s`, `45m`, `2h`, `1h30m`, `7d` or a number of seconds.
-
-    Raises ValueError where it is neither.
-    """
-    if isinstance(text, timedelta):
-        return text
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return timedelta(seconds=text)
-    if isinstance(text, str) and _DURATION.match(text.strip()):
-        parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text.strip())
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    raise ValueError(f"{text!r} is no duration; write for example 90s, 45m, 2h or 1h30m")
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest of the spellings that `parse_duration` reads: `2h`, `1h30m`, `45s`."""
-    seconds = int(value.total_seconds())
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["2h", "1h30m", "90s"]}),
-]
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 RESERVATION = r"^(any|projects/[^/]+/zones/[a-z0-9-]+/reservations/[a-z0-9-]+)$"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _one_wish(value: object) -> object:
@@ -74,14 +35,14 @@ Wish = Annotated[
 ]
 
 
-class FlexStart(_Section):
+class FlexStart(Section):
     """Wait for GPUs that are cheaper and not taken away."""
 
     max_wait: Duration = timedelta(days=1)
     """How long to wait for the machines; `0s` for as long as it takes."""
 
 
-class Resources(_Section):
+class Resources(Section):
     """The machines that the run gets."""
 
     gpu: Wish = None
@@ -102,7 +63,7 @@ class Resources(_Section):
     """Boot disk of each machine, in GB (Vertex AI takes 100 to 64,000)."""
 
 
-class Environment(_Section):
+class Environment(Section):
     """What the training code runs in."""
 
     base: str = "python:3.11-slim"
@@ -117,7 +78,7 @@ class Environment(_Section):
     """Environment variables filled from Secret Manager at the start: NAME: secret or secret/version."""
 
 
-class Tracking(_Section):
+class Tracking(Section):
     """Where the run is recorded."""
 
     experiment: str | None = None
@@ -136,7 +97,7 @@ class Tracking(_Section):
     )
 
 
-class Limits(_Section):
+class Limits(Section):
     """What ends a run that its code does not end."""
 
     timeout: Duration = timedelta(days=1)
@@ -145,7 +106,7 @@ class Limits(_Section):
     """Most that the run may cost, in USD by list prices: it shortens the timeout."""
 
 
-class JobSpec(_Section):
+class JobSpec(Section):
     """A training job, as config.yaml describes it."""
 
     name: Name

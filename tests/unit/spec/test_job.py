@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from headway.spec.job import JobSpec, format_duration, json_schema, parse_duration
+from headway.spec.job import JobSpec, json_schema
+from headway.spec.section import format_duration, parse_duration
 
 SMALL = {"name": "digits", "entrypoint": "train.py"}
 

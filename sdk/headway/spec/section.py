@@ -1,0 +1,52 @@
+"""What every section of config.yaml is built on: frozen, no unknown keys; and durations as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[dhms])+$")
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read `90s`, `45m`, `2h`, `1h30m`, `7d` or a number of seconds.
+
+    Raises ValueError where it is neither.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return timedelta(seconds=text)
+    if isinstance(text, str) and _DURATION.match(text.strip()):
+        parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text.strip())
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    raise ValueError(f"{text!r} is no duration; write for example 90s, 45m, 2h or 1h30m")
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest of the spellings that `parse_duration` reads: `2h`, `1h30m`, `45s`."""
+    seconds = int(value.total_seconds())
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["2h", "1h30m", "90s"]}),
+]
+
+
+class Section(BaseModel):
+    """A section of config.yaml; the docstrings of its fields are their descriptions in the schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
