@@ -72,9 +72,9 @@ class Environment(Section):
     """The lockfile: a pip requirements file, relative to config.yaml."""
     wheelhouse: str | None = None
     """Folder of wheels; where given, the image is built from it alone, with no network."""
-    env: dict[EnvName, str] = {}
+    env: dict[EnvName, str] = Field(default={})
     """Environment variables of the training process."""
-    secrets: dict[EnvName, str] = {}
+    secrets: dict[EnvName, str] = Field(default={})
     """Environment variables filled from Secret Manager at the start: NAME: secret or secret/version."""
 
 
@@ -113,7 +113,7 @@ class JobSpec(Section):
     """Lowercase letters, digits and dashes, up to 40; the run's id begins with it."""
     entrypoint: Annotated[str, Field(min_length=1)]
     """A script (`train.py`), or `module:function`; relative to config.yaml."""
-    args: dict[str, ArgValue] = {}
+    args: dict[str, ArgValue] = Field(default={})
     """Handed over as `--key value`; true gives `--key`, false and null give nothing, a list `--key a b`."""
     resources: Resources = Resources()
     environment: Environment = Environment()

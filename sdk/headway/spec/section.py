@@ -1,4 +1,4 @@
-"""What every section of config.yaml is built on: frozen, no unknown keys; and durations as people write them."""
+"""What every section of config.yaml is built on: frozen, no unknown keys; durations as people write them."""
 
 from __future__ import annotations
 
