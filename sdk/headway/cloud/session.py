@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from headway.errors import Exhausted, MachineError, NotFound, Refused, RemoteError
+from headway.errors import Exhausted, HeadwayError, MachineError, NotFound, Refused, RemoteError
 from headway.spec.place import Place
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 """Deadline of one request, connection included."""
 
+_TRIES = 3
+"""Beyond the first, of a plain GET."""
 _LOGIN = "run: gcloud auth application-default login"
 _KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -109,13 +111,29 @@ class Session:
 
     @cached_property
     def http(self) -> requests.Session:
-        """A requests session that signs its requests; for the REST calls that need no generated client."""
-        from google.auth.transport.requests import AuthorizedSession
-        from requests.adapters import HTTPAdapter
+        """A requests session that signs its requests; for the REST calls that need no generated client.
 
-        session: requests.Session = AuthorizedSession(self.credentials)
+        A GET is tried again, within a second, where the server is busy or the connection breaks.
+        """
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3 import Retry
+
+        again = Retry(
+            total=_TRIES,
+            allowed_methods=("GET",),
+            status_forcelist=(429, 500, 502, 503, 504),
+            backoff_factor=0.15,
+            raise_on_status=False,
+        )
+        if self._anonymous:
+            session = requests.Session()
+        else:
+            from google.auth.transport.requests import AuthorizedSession
+
+            session = AuthorizedSession(self.credentials)
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=64))
+            session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=64, max_retries=again))
         return session
 
     def call(self, method: str, url: str, what: str, **arguments: Any) -> dict[str, Any]:
@@ -135,37 +153,50 @@ class Session:
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn errors of Google's clients into ours: the one border where foreign errors end."""
+    try:
+        yield
+    except HeadwayError:
+        raise
+    except Exception as error:
+        # their classes are imported only now: all of gRPC comes with them, a tenth of a second
+        if (ours := _translation(error, what)) is None:
+            raise
+        raise ours from error
+
+
+def _translation(error: Exception, what: str) -> HeadwayError | None:
+    """What a foreign error is called here; None for one that is not of Google's clients."""
     import requests
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
-    try:
-        yield
-    except api.NotFound as error:
-        raise NotFound(f"{what}: {error.message}") from error
-    except api.Forbidden as error:
-        raise Refused(
-            f"{what}: permission denied: {error.message}",
-            hint="grant the missing role to the account you are logged in with (gcloud auth list)",
-        ) from error
-    except api.Unauthorized as error:
-        raise Refused(f"{what}: {error.code} {error.message}", hint=_LOGIN) from error
-    except api.TooManyRequests as error:
-        raise Exhausted(f"{what}: {error.code} {error.message}") from error
-    except api.ClientError as error:
-        raise Refused(f"{what}: {error.code} {error.message}") from error
-    except api.GoogleAPICallError as error:
-        raise RemoteError(f"{what}: {error.code} {error.message}") from error
-    except api.RetryError as error:
-        raise RemoteError(f"{what}: no answer in time ({_shortly(error.cause)})") from error
-    except auth.TransportError as error:
-        raise RemoteError(f"{what}: Google's login does not answer ({_shortly(error)})") from error
-    except auth.GoogleAuthError as error:
-        raise Refused(f"{what}: Google did not accept the credentials ({error})", hint=_LOGIN) from error
-    except requests.exceptions.JSONDecodeError as error:
-        raise RemoteError(f"{what}: the answer is no JSON: a login page, or a proxy?") from error
-    except requests.RequestException as error:
-        raise RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})") from error
+    match error:
+        case api.NotFound():
+            return NotFound(f"{what}: {error.message}")
+        case api.Forbidden():
+            return Refused(
+                f"{what}: permission denied: {error.message}",
+                hint="grant the missing role to the account you are logged in with (gcloud auth list)",
+            )
+        case api.Unauthorized():
+            return Refused(f"{what}: {error.code} {error.message}", hint=_LOGIN)
+        case api.TooManyRequests():
+            return Exhausted(f"{what}: {error.code} {error.message}")
+        case api.ClientError():
+            return Refused(f"{what}: {error.code} {error.message}")
+        case api.GoogleAPICallError():
+            return RemoteError(f"{what}: {error.code} {error.message}")
+        case api.RetryError():
+            return RemoteError(f"{what}: no answer in time ({_shortly(error.cause)})")
+        case auth.TransportError():
+            return RemoteError(f"{what}: Google's login does not answer ({_shortly(error)})")
+        case auth.GoogleAuthError():
+            return Refused(f"{what}: Google did not accept the credentials ({error})", hint=_LOGIN)
+        case requests.exceptions.JSONDecodeError():
+            return RemoteError(f"{what}: the answer is no JSON: a login page, or a proxy?")
+        case requests.RequestException():
+            return RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})")
+    return None
 
 
 def _asked(error: requests.RequestException) -> str:

@@ -1,12 +1,28 @@
-"""The laptop's verbs: what the command and notebooks call."""
+"""The laptop's verbs: what the command and notebooks call. Each is loaded on use, with what it needs."""
 
-from headway.jobs.images import cancel_build
-from headway.jobs.listing import runs
-from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
-from headway.jobs.progress import Progress
-from headway.jobs.run import Output, Run, RunView, attach
-from headway.jobs.submission import submit
-from headway.jobs.why import Difference, Why, why_anew, why_two
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headway.jobs.images import cancel_build
+    from headway.jobs.listing import runs
+    from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
+    from headway.jobs.progress import Progress
+    from headway.jobs.run import Output, Run, RunView, attach
+    from headway.jobs.submission import submit
+    from headway.jobs.why import Difference, Why, why_anew, why_two
+
+_HOMES = {
+    "images": ("cancel_build",),
+    "listing": ("runs",),
+    "planning": ("Preview", "PreviewStep", "check", "plan", "preview"),
+    "progress": ("Progress",),
+    "run": ("Output", "Run", "RunView", "attach"),
+    "submission": ("submit",),
+    "why": ("Difference", "Why", "why_anew", "why_two"),
+}
 
 __all__ = [
     "Difference",
@@ -27,3 +43,10 @@ __all__ = [
     "why_anew",
     "why_two",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,10 +70,11 @@ def _in_git(root: Path) -> bool:
 def _git_listing(root: Path) -> list[str]:
     """Tracked files, and untracked ones that are not ignored, also those of nested repositories."""
     found: list[str] = []
+    base = os.fspath(root)
     for path in _git_ls(root):
-        inner = root / path
-        if path.endswith("/") or (inner.is_dir() and not inner.is_symlink()):
-            prefix = path.rstrip("/")
+        full = f"{base}/{path}"
+        if path.endswith("/") or (os.path.isdir(full) and not os.path.islink(full)):  # noqa: PTH112, PTH114
+            inner, prefix = root / path, path.rstrip("/")
             below = _git_listing(inner) if (inner / ".git").exists() else _walk(inner)
             found.extend(f"{prefix}/{name}" for name in below)
         else:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import CredentialFound, InputError
-from headway.source import bundle
+from headway.source import archive, bundle
 from headway.source.bundle import pack
 
 from .conftest import Fill, git
@@ -217,3 +217,16 @@ def test_a_path_is_in_a_bundle_however_it_is_written(project: Fill) -> None:
     assert "train.py" in bundle
     assert "./train.py" in bundle
     assert "other.py" not in bundle
+
+
+@pytest.mark.parametrize("executable", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 12345, 8**11 - 1, 8**11])
+@pytest.mark.parametrize("name", ["a", "package/module.py", "x" * 100, "x" * 101, "é.py"])
+def test_the_header_of_a_member_is_the_one_that_tarfile_writes(
+    name: str, size: int, executable: bool
+) -> None:
+    member = tarfile.TarInfo(name)
+    member.mode, member.size = 0o755 if executable else 0o644, size
+    assert archive.header(name, size, executable=executable) == member.tobuf(
+        tarfile.PAX_FORMAT, "utf-8", "surrogateescape"
+    )
