@@ -57,15 +57,27 @@ _ATTEMPTS = TypeAdapter(tuple[Attempt, ...])
 
 
 def find_job(services: Services, plan: Plan) -> vertex.Job | None:
-    """The run's job: the newest that carries its label, in any of the plan's regions."""
+    """The run's job: of those that carry its label, in all of the plan's regions, the one that counts."""
+    return next(iter(_jobs_of(plan, services)), None)
 
-    def newest(region: str) -> vertex.Job | None:
-        return next(iter(services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id)), None)
+
+def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
+    """All of the run's jobs, the one that counts first: of the last attempt, by who had the claim last.
+
+    Everybody finds the same first one, so that of two that were made for one attempt nobody ends both.
+    """
+
+    def made(region: str) -> list[vertex.Job]:
+        return list(services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id))
 
     regions = plan.regions
-    found = [newest(regions[0])] if len(regions) == 1 else ask_each(newest, regions)
-    jobs = [job for job in found if job is not None]
-    return max(jobs, key=lambda job: (attempt_of(job), job.created or _BEGINNING), default=None)
+    found = [made(regions[0])] if len(regions) == 1 else ask_each(made, regions)
+    return sorted((job for each in found for job in each), key=_rank, reverse=True)
+
+
+def _rank(job: vertex.Job) -> tuple[int, int, datetime, str]:
+    holder = int(job.labels.get(layout.LABEL_HOLDER, 1))
+    return attempt_of(job), holder, job.created or _BEGINNING, job.name
 
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -89,6 +101,21 @@ def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
     return ()
 
 
+def only_job(plan: Plan, services: Services, progress: Progress) -> vertex.Job | None:
+    """The run's job, where there are several the one that counts: the others are cancelled.
+
+    Two are made where a server answers a creation later than its claim lives, whether or not the submit that
+    sent it lives still.
+    """
+    jobs = _jobs_of(plan, services)
+    for other in jobs[1:]:
+        if other.state not in vertex.ENDED:
+            with suppress(Refused):  # it ended meanwhile
+                services.jobs(other.region).cancel(other.name)
+                progress.step("job", f"{other.name} is cancelled: another submit made {jobs[0].name}")
+    return jobs[0] if jobs else None
+
+
 def obtain(
     plan: Plan, services: Services, progress: Progress, *, take: bool = False
 ) -> tuple[Plan, vertex.Job]:
@@ -110,7 +137,7 @@ def obtain(
             if not take:
                 raise
             continue  # given up meanwhile: ours to claim
-        job = find_job(services, theirs)
+        job = only_job(theirs, services, progress)
         if job and not goes_on(job, theirs):
             progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
             return theirs, granted(job, theirs, services)
@@ -144,7 +171,7 @@ def same_run(plan: Plan, services: Services) -> Plan:
 
 def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress) -> tuple[Plan, vertex.Job]:
     """The job of a claim that was taken over; what its submit had sent may have come since our last look."""
-    late = find_job(services, theirs)
+    late = only_job(theirs, services, progress)
     if late and attempt_of(late) >= claim.attempt:
         return theirs, granted(late, theirs, services)
     return claim.plan, create(claim, services, progress)
@@ -243,6 +270,8 @@ def _create_one(claim: Claim, services: Services) -> vertex.Job:
     body = vertex.render(plan, candidate)
     if number > 1:
         body["labels"] = {**body["labels"], layout.LABEL_ATTEMPT: str(number)}
+    if claim.holder > 1:
+        body["labels"] = {**body["labels"], layout.LABEL_HOLDER: str(claim.holder)}
     with interruptible(
         f"stopped while the job of {plan.run_id} was being created: it may have been",
         f"look with: launch status{words} {plan.run_id}; stop it with: launch cancel{words} {plan.run_id}",
@@ -264,21 +293,13 @@ def _create_one(claim: Claim, services: Services) -> vertex.Job:
 def _given_way(job: vertex.Job, plan: Plan, services: Services, progress: Progress) -> vertex.Job:
     """The one job of a run that another submit took over while the creation of ours was under way.
 
-    It found ours, and has none of its own; or it did not, and then one is here by its deadline: ours goes.
+    It found ours, and has none of its own; or it did not, and then one is here before its claim lapses too.
     """
-    deadline = time.monotonic() + services.place.answer_s
+    deadline = time.monotonic() + services.place.claim_lapses_s
     while time.monotonic() < deadline:
-        others = [
-            other
-            for region in plan.regions
-            for other in services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id)
-            if other.name != job.name and attempt_of(other) >= attempt_of(job)
-        ]
-        if others:
-            with suppress(Refused):  # it ended meanwhile
-                services.jobs(job.region).cancel(job.name)
-            progress.step("job", f"another submit made {others[0].name} meanwhile: {job.name} is cancelled")
-            return others[0]
+        with suppress(RemoteError):  # a server that stalls is what brought us here: the next look may do
+            if (one := only_job(plan, services, progress)) and one.name != job.name:
+                return one
         time.sleep(_LOOK_S)
     return job
 

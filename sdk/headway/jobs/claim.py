@@ -21,6 +21,7 @@ from headway.spec.plan import Plan
 
 _SUBMIT = "headway-submit"
 _ATTEMPT = "headway-attempt"
+_HOLDER = "headway-holder"
 
 
 class Claim:
@@ -30,6 +31,8 @@ class Claim:
         self.plan = plan
         self.attempt = 1
         """Which of the candidates is tried, counted from 1."""
+        self.holder = 1
+        """Whose turn it is, counted from 1: each submit that has it from another one is the next."""
         self._store = store
         self._name = plan.layout.plan(plan.run_id)
         self._token = uuid4().hex
@@ -37,19 +40,22 @@ class Claim:
 
     def take(self) -> bool:
         """Have the claim where nobody has."""
-        return self._write(0, attempt=1)
+        return self._write(0, attempt=1, holder=1)
 
     def take_over(self, lapses_s: float) -> bool:
         """Have that of a submit that must have died: its claim is older than that, and it has no job."""
         seen = self._seen()
         if seen is None or seen.age_s <= lapses_s:
             return False  # given up meanwhile, or alive for all that is known
-        return self._write(seen.generation, attempt=min(_attempt(seen), len(self.plan.candidates)))
+        attempt = min(_attempt(seen), len(self.plan.candidates))
+        return self._write(seen.generation, attempt, holder=_holder(seen) + 1)
 
     def move_on(self, after: int) -> bool:
         """Have it for the candidate after that one, whose job is over; False where somebody else moved on."""
         seen = self._seen()
-        return seen is not None and _attempt(seen) == after and self._write(seen.generation, after + 1)
+        if seen is None or _attempt(seen) != after:
+            return False
+        return self._write(seen.generation, after + 1, holder=_holder(seen) + 1)
 
     def next(self) -> bool:
         """Go on to the next candidate; False where the claim is no longer ours."""
@@ -67,7 +73,7 @@ class Claim:
 
     def _keep(self, attempt: int) -> bool:
         seen = self._seen()
-        return seen is not None and self._is_ours(seen) and self._write(seen.generation, attempt)
+        return seen is not None and self._is_ours(seen) and self._write(seen.generation, attempt, self.holder)
 
     def _is_ours(self, seen: Version) -> bool:
         return seen.metadata.get(_SUBMIT) == self._token
@@ -78,14 +84,14 @@ class Claim:
         except NotFound:
             return None
 
-    def _write(self, generation: int, attempt: int) -> bool:
-        metadata = {_SUBMIT: self._token, _ATTEMPT: str(attempt)}
+    def _write(self, generation: int, attempt: int, holder: int) -> bool:
+        metadata = {_SUBMIT: self._token, _ATTEMPT: str(attempt), _HOLDER: str(holder)}
         document, since = self.plan.model_dump_json(indent=1).encode(), time.time()
         if not self._store.replace(self._name, document, generation=generation, metadata=metadata):
             seen = self._seen()  # the answer of our own request may have been lost, and this was its repeat
             if seen is None or dict(seen.metadata) != metadata:
                 return False
-        self.attempt, self._held_since = attempt, since
+        self.attempt, self.holder, self._held_since = attempt, holder, since
         return True
 
 
@@ -109,3 +115,7 @@ def read_plan(run_id: str, services: Services) -> Plan:
 
 def _attempt(seen: Version) -> int:
     return int(seen.metadata.get(_ATTEMPT, 1))
+
+
+def _holder(seen: Version) -> int:
+    return int(seen.metadata.get(_HOLDER, 1))

@@ -117,7 +117,7 @@ def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
         theirs = attempts.same_run(plan, services)
     except NotFound:
         return None
-    job = attempts.find_job(services, theirs)
+    job = attempts.only_job(theirs, services, progress)
     if job is None or attempts.goes_on(job, theirs):
         return None
     progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")

@@ -15,6 +15,8 @@ LABEL_CLAIM = "headway-claim"
 LABEL_NAME = "headway-name"
 LABEL_ATTEMPT = "headway-attempt"
 """Which of the plan's candidates a job is on, counted from 1; absent on the first."""
+LABEL_HOLDER = "headway-holder"
+"""Which of the submits that had the run's claim made the job, counted from 1; absent on the first."""
 
 TAG_RUN = "headway.run_id"
 """The MLflow tag by which a run is found again."""

@@ -296,6 +296,37 @@ def test_a_creation_that_outlived_its_claim_stays_where_who_took_it_over_found_i
     assert [job.name for job in regions.jobs] == [first.job().name] == [second.job().name]
 
 
+def test_of_two_jobs_of_a_run_the_next_submit_cancels_the_one_of_the_earlier_holder(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    """The first submit died, and its request arrived after the second one had made a job."""
+    region = regions("us-central1")
+
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        region.before_create = lambda: None
+        raise Killed
+
+    region.before_create = die
+    with pytest.raises(Killed):
+        submit()
+    lapse(world)
+    second = submit()
+    assert second.job().labels["headway-holder"] == "2"
+    region.create({**region.bodies[-1], "labels": without_holder(region.bodies[-1])})
+    assert len(regions.alive) == 2
+
+    third = submit()
+    assert third.job().name == second.job().name
+    assert [job.name for job in regions.alive] == [second.job().name]
+
+
+def without_holder(body: dict[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in body["labels"].items() if key != "headway-holder"}
+
+
 def test_a_job_whose_creation_was_not_answered_is_found(submit: Callable[..., Run], regions: Regions) -> None:
     def cut() -> None:
         raise RemoteError("the line was cut")
