@@ -14,15 +14,10 @@ from typing import Any
 import yaml
 
 from headway.errors import ConfigError
+from headway.spec.scalars import scalar
 
 KeyPath = tuple[str, ...]
 """The keys from the top down to a value; list items have no path of their own."""
-
-_NULL = {"", "~", "null", "Null", "NULL"}
-_TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
-_INTEGER = re.compile(r"[-+]?[0-9]{1,1000}|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 _PREFIX = "tag:yaml.org,2002:"
 _PLAIN, _TEXT, _MERGE = "!plain", f"{_PREFIX}str", f"{_PREFIX}merge"
@@ -53,21 +48,6 @@ class _Loader(yaml.SafeLoader):
         "<": [(_MERGE, re.compile(r"^<<$"))],
         None: [(_PLAIN, re.compile(r".*", re.DOTALL))],
     }
-
-
-def scalar(text: str) -> bool | int | float | str | None:
-    """The value of an unquoted YAML scalar."""
-    if text in _NULL:
-        return None
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    if _INTEGER.fullmatch(text):
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _NOT_FINITE.fullmatch(text):
-        return float(text.replace(".", ""))
-    return text
 
 
 def read(path: Path) -> Document:

@@ -17,9 +17,10 @@ from headway.config.interpolation import resolve
 from headway.config.problems import Problem, translate
 from headway.errors import ConfigError, InputError
 from headway.spec import machines
-from headway.spec.candidates import Unfit, check
+from headway.spec.candidates import check
 from headway.spec.job import JobSpec
 from headway.spec.machines import Catalogue
+from headway.spec.unfit import Unfit
 
 DEFAULT = "default"
 

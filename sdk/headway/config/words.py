@@ -9,6 +9,7 @@ from typing import Any
 from headway.config import document, keys
 from headway.config.document import KeyPath
 from headway.errors import ConfigError
+from headway.spec.scalars import scalar
 
 _TEXT_ONLY = (("environment", "env"), ("environment", "secrets"))
 
@@ -64,7 +65,7 @@ def _value(text: str) -> Any:
     stripped = text.strip()
     if stripped[:1] in ("[", "{", '"', "'"):
         return document.parse_value(stripped)
-    return document.scalar(stripped) if stripped else ""
+    return scalar(stripped) if stripped else ""
 
 
 def _plain(value: object) -> Any:

@@ -97,7 +97,7 @@ def goes_on(job: vertex.Job, plan: Plan) -> bool:
 def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
     """What was tried; nothing where the first candidate took the run."""
     with suppress(NotFound):
-        return _ATTEMPTS.validate_json(services.store.read(plan.layout.attempts(plan.run_id)))
+        return _ATTEMPTS.validate_json(services.store.read(plan.folder.attempts))
     return ()
 
 
@@ -359,4 +359,4 @@ def _record(
         others = [known for known in read_attempts(services, plan) if known.number != number]
         kept: Sequence[Any] = sorted([*others, attempt], key=lambda one: one.number)
         document = _ATTEMPTS.dump_json(tuple(kept), indent=1)
-        services.store.write(plan.layout.attempts(plan.run_id), document, content_type="application/json")
+        services.store.write(plan.folder.attempts, document, content_type="application/json")

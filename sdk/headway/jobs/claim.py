@@ -34,7 +34,7 @@ class Claim:
         self.holder = 1
         """Whose turn it is, counted from 1: each submit that has it from another one is the next."""
         self._store = store
-        self._name = plan.layout.plan(plan.run_id)
+        self._name = plan.name_in_bucket
         self._token = uuid4().hex
         self._held_since = 0.0
 

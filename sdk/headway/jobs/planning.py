@@ -21,9 +21,9 @@ from headway.errors import NotFound
 from headway.jobs import outlook
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
-from headway.spec.candidates import Unfit
 from headway.spec.place import UNSTARTED, Place
 from headway.spec.plan import CodePin, ImagePin, Plan, image_uri, make_plan
+from headway.spec.unfit import Unfit
 
 Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
 
@@ -161,7 +161,7 @@ def look_up(prepared: Prepared, services: Services) -> Found:
     image = ask(lambda: services.image_digest(plan.image.uri))
     bundle = ask(lambda: store.exists(plan.layout.bundle(plan.code.digest)))
     data = ask(missing)
-    claim = ask(lambda: store.exists(plan.layout.plan(plan.run_id)))
+    claim = ask(lambda: store.exists(plan.name_in_bucket))
     return Found(image.result() is not None, bundle.result(), data.result(), claim.result())
 
 

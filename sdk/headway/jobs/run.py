@@ -101,7 +101,7 @@ class Run:
     def status(self) -> RunStatus | None:
         """What the container says of itself; None before it has said anything."""
         try:
-            return RunStatus.model_validate_json(self._store.read(self.plan.layout.status(self.run_id)))
+            return RunStatus.model_validate_json(self._store.read(self.plan.folder.status))
         except NotFound:
             return None
         except ValidationError as error:
@@ -188,7 +188,7 @@ class Run:
 
     def outputs(self) -> list[Output]:
         """The files that the run left: outputs, checkpoints and model."""
-        prefix = self.plan.layout.run(self.run_id) + "/"
+        prefix = self.plan.folder.prefix + "/"
         kept = ("outputs/", "checkpoints/", "model/", "logs/")
         return [
             _output(entry, prefix, self._store)
@@ -316,7 +316,7 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple
         metrics=status.metrics if status else {},
         step=status.step if status else None,
         epoch=status.epoch if status else None,
-        outputs=plan.layout.uri(plan.layout.outputs(plan.run_id)),
+        outputs=plan.layout.uri(plan.folder.outputs),
         checkpoints=status.checkpoints if status else (),
         model=status.model_uri if status else None,
         registered=f"models:/{registered.name}/{registered.version}" if registered else None,

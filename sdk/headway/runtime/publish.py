@@ -41,7 +41,7 @@ class Targets:
         return cls(
             checkpoints=(variables.get("AIP_CHECKPOINT_DIR") or f"{base}/checkpoints").rstrip("/"),
             model=(variables.get("AIP_MODEL_DIR") or f"{base}/model").rstrip("/"),
-            outputs=plan.layout.uri(plan.layout.outputs(plan.run_id)),
+            outputs=plan.layout.uri(plan.folder.outputs),
         )
 
 

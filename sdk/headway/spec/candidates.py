@@ -12,20 +12,13 @@ from headway.spec.job import Limits, Resources
 from headway.spec.machines import NO_GPU, Catalogue, Gpu, Shape, catalogue, resolve, wishes
 from headway.spec.prices import Strategy
 from headway.spec.section import format_duration
+from headway.spec.unfit import Unfit
 
 SHORTEST = timedelta(minutes=1)
 """A budget that pays for less is a slip."""
 
 FLEX_START_LONGEST = timedelta(days=7)
 """Longest timeout of a flex-start job (Google's page "schedule-jobs-dws")."""
-
-
-class Unfit(InputError):
-    """A wish that Vertex AI would refuse; `key` is the dotted key of config.yaml that is at fault."""
-
-    def __init__(self, key: str, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.key = key
 
 
 class Candidate(BaseModel):

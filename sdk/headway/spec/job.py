@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from headway.spec.section import Duration, Section
+from headway.spec.sweep import Sweep
 
 Scalar = bool | int | float | str
 ArgValue = Scalar | None | list[Scalar]
@@ -121,17 +123,24 @@ class JobSpec(Section):
     """DVC-tracked files or folders, relative to config.yaml; the run records which version it saw."""
     tracking: Tracking = Tracking()
     limits: Limits = Limits()
+    sweep: Sweep | None = None
+    """What a sweep varies, and how it judges; a plain submit leaves it alone."""
 
     def argv(self) -> list[str]:
         """The arguments of the entrypoint, in the order of the file."""
-        words: list[str] = []
-        for key, value in self.args.items():
-            if value is None or value is False:
-                continue
-            words.append(f"--{key}")
-            if value is not True:
-                words.extend(str(item) for item in (value if isinstance(value, list) else [value]))
-        return words
+        return argv(self.args)
+
+
+def argv(args: Mapping[str, ArgValue]) -> list[str]:
+    """Arguments as the words of a command."""
+    words: list[str] = []
+    for key, value in args.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{key}")
+        if value is not True:
+            words.extend(str(item) for item in (value if isinstance(value, list) else [value]))
+    return words
 
 
 SCHEMA_ID = "urn:headway:config:1"

@@ -17,9 +17,43 @@ LABEL_ATTEMPT = "headway-attempt"
 """Which of the plan's candidates a job is on, counted from 1; absent on the first."""
 LABEL_HOLDER = "headway-holder"
 """Which of the submits that had the run's claim made the job, counted from 1; absent on the first."""
+LABEL_SWEEP = "headway-sweep"
+"""On a sweep's tuning job: which of the sweep's jobs it is, counted from 1 (a resumed sweep has several)."""
 
 TAG_RUN = "headway.run_id"
 """The MLflow tag by which a run is found again."""
+TAG_SWEEP = "headway.sweep"
+"""The MLflow tag of a sweep's parent run and of its trials' runs: the sweep's id."""
+TAG_TRIAL = "headway.trial"
+"""The MLflow tag of a trial's run: its number."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Object names of one run, or of one trial, below its prefix."""
+
+    prefix: str
+
+    @property
+    def attempts(self) -> str:
+        """Where the run was tried; there only where it was not the first candidate that took it."""
+        return f"{self.prefix}/attempts.json"
+
+    @property
+    def status(self) -> str:
+        return f"{self.prefix}/status.json"
+
+    @property
+    def outputs(self) -> str:
+        return f"{self.prefix}/outputs"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.prefix}/checkpoints"
+
+    @property
+    def model(self) -> str:
+        return f"{self.prefix}/model"
 
 
 @dataclass(frozen=True)
@@ -72,6 +106,38 @@ class BucketLayout:
 
     def model(self, run_id: str) -> str:
         return f"{self.run(run_id)}/model"
+
+    @property
+    def sweeps(self) -> str:
+        return "headway/sweeps/"
+
+    def sweep(self, sweep_id: str) -> str:
+        """The sweep's prefix; below it plans, the folder of each of its tuning jobs, and results."""
+        return f"headway/sweeps/{sweep_id}"
+
+    def sweep_plan(self, sweep_id: str, attempt: int = 1) -> str:
+        """The claim on one of the sweep's tuning jobs."""
+        return f"{self.sweep(sweep_id)}/plan{f'-{attempt}' if attempt > 1 else ''}.json"
+
+    def sweep_job(self, sweep_id: str, attempt: int) -> str:
+        """Vertex's baseOutputDirectory of a tuning job: it puts each trial below its number."""
+        return f"{self.sweep(sweep_id)}/{attempt}"
+
+    def trial(self, sweep_id: str, attempt: int, trial: str) -> str:
+        """A trial's prefix."""
+        return f"{self.sweep_job(sweep_id, attempt)}/{trial}"
+
+    def sweep_results(self, sweep_id: str) -> str:
+        """The prefix of the records of finished trials."""
+        return f"{self.sweep(sweep_id)}/results/"
+
+    def sweep_result(self, sweep_id: str, digest: str) -> str:
+        """The record of the finished trial at one point of the search space (`spec.sweep.digest`)."""
+        return f"{self.sweep_results(sweep_id)}{digest}.json"
+
+    def sweep_broken(self, sweep_id: str) -> str:
+        """There only where a trial found that no trial can be judged; holds its error."""
+        return f"{self.sweep(sweep_id)}/broken.json"
 
 
 @dataclass(frozen=True)

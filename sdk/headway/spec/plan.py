@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from headway.errors import InputError
 from headway.spec import layout
 from headway.spec.candidates import Candidate, candidates, longest, strategy
-from headway.spec.job import JobSpec
+from headway.spec.job import ArgValue, JobSpec, argv
+from headway.spec.layout import RunFolder
 from headway.spec.machines import Catalogue, catalogue
 from headway.spec.place import Place
 from headway.spec.prices import Strategy
+from headway.spec.sweep import SweepPin, pinned
 
 
 class _Value(BaseModel):
@@ -78,6 +81,7 @@ class Plan(_Value):
     """All that a run is. Written once to plan.json; a run's identity is `claim`, its content's digest.
 
     `claim` covers code, image, data and config; not where the wheels came from, nor the place.
+    A sweep's plan has `sweep`, its run_id is the sweep's id, and each trial's plan is made of it by `trial`.
     `candidates` are the attempts in order, GPUs outer, regions inner; `machine` and `regions` begin with the
     first one's, and a plan of an older version has just these.
     """
@@ -105,6 +109,7 @@ class Plan(_Value):
     bucket: str
     service_account: str | None
     endpoints: dict[str, str] = {}
+    sweep: SweepPin | None = None
     config: dict[str, Any]
 
     @model_validator(mode="before")
@@ -126,21 +131,61 @@ class Plan(_Value):
         return layout.BucketLayout(self.bucket)
 
     @property
+    def folder(self) -> RunFolder:
+        """Where the run's objects lie: of a trial below its sweep's job, of a sweep that job's own prefix."""
+        at, sweep = self.layout, self.sweep
+        if sweep is None:
+            return RunFolder(at.run(self.run_id))
+        if sweep.trial is None:
+            return RunFolder(at.sweep_job(sweep.id, sweep.attempt))
+        return RunFolder(at.trial(sweep.id, sweep.attempt, sweep.trial))
+
+    @property
+    def name_in_bucket(self) -> str:
+        """The object that this plan is, and the claim on its job; a trial's is that of its sweep's job."""
+        if self.sweep is None:
+            return self.layout.plan(self.run_id)
+        return self.layout.sweep_plan(self.sweep.id, self.sweep.attempt)
+
+    @property
     def base_output_uri(self) -> str:
-        return self.layout.uri(self.layout.run(self.run_id))
+        return self.layout.uri(self.folder.prefix)
 
     @property
     def plan_uri(self) -> str:
-        return self.layout.uri(self.layout.plan(self.run_id))
+        return self.layout.uri(self.name_in_bucket)
+
+    def trial(self, trial_id: str, given: Mapping[str, object]) -> Plan:
+        """The plan of one trial of this sweep: `given` are its values, as words or numbers, laid over `args`.
+
+        Pure. Raises InputError where the sweep does not vary one of them, or not to that value.
+        """
+        if self.sweep is None:
+            raise InputError(f"{self.run_id} is no sweep", hint="trials are made by launch sweep")
+        try:
+            values = self.sweep.values(given)
+        except ValueError as error:
+            raise InputError(f"trial {trial_id} cannot be run: {error}") from error
+        args: dict[str, ArgValue] = {**self.config.get("args", {}), **values}
+        job = self.sweep.id if self.sweep.attempt == 1 else f"{self.sweep.id}-{self.sweep.attempt}"
+        return self.model_copy(
+            update={
+                "run_id": f"{job}-t{trial_id}",
+                "argv": tuple(argv(args)),
+                "config": {**self.config, "args": args},
+                "sweep": self.sweep.model_copy(update={"trial": trial_id}),
+            }
+        )
 
     @property
     def labels(self) -> dict[str, str]:
-        """Labels of the CustomJob: Google allows lowercase letters, digits, `_` and `-`, up to 63."""
-        return {
+        """Labels of the job: Google allows lowercase letters, digits, `_` and `-`, up to 63."""
+        labels = {
             layout.LABEL_RUN: self.run_id,
             layout.LABEL_CLAIM: self.claim[:40],
             layout.LABEL_NAME: self.name,
         }
+        return {**labels, layout.LABEL_SWEEP: str(self.sweep.attempt)} if self.sweep else labels
 
 
 def image_uri(place: Place, digest: str) -> str:
@@ -209,8 +254,35 @@ def make_plan(
     )
 
 
+def make_sweep_plan(
+    spec: JobSpec,
+    place: Place,
+    *,
+    code: CodePin,
+    image: ImagePin,
+    data: Sequence[DataPin],
+    facts: Catalogue | None = None,
+) -> Plan:
+    """The plan of a sweep's first tuning job: the run that each trial is, and what is varied.
+
+    `timeout_s` is a trial's: a budget is for the whole sweep, each trial has its share. Raises Unfit.
+    """
+    run = make_plan(spec, place, code=code, image=image, data=data, facts=facts)
+    section = spec.sweep.model_dump(mode="json") if spec.sweep else None
+    claim = _digest({"run": run.claim, "sweep": section})
+    sweep_id = f"{spec.name}-sweep-{claim[:8]}"
+    sweep = pinned(spec.sweep, sweep_id)
+    timeout_s = run.timeout_s
+    if spec.limits.budget is not None:
+        share = spec.limits.model_copy(update={"budget": spec.limits.budget / sweep.trials})
+        timeout_s = int(longest(share, run.candidates).total_seconds())
+    return run.model_copy(update={"run_id": sweep_id, "claim": claim, "sweep": sweep, "timeout_s": timeout_s})
+
+
 _UNUSED = tuple((key, None) for key in ("flex_start", "reservation", "budget"))
 """Keys that came later: a config without them is the same run as before."""
+_OF_OTHERS = ("sweep",)
+"""Sections that say how runs are made, not what one is."""
 
 
 def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]) -> str:
@@ -219,10 +291,15 @@ def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequenc
         section: {key: value for key, value in config[section].items() if (key, value) not in _UNUSED}
         for section in ("resources", "limits")
     }
+    kept = {key: value for key, value in config.items() if key not in _OF_OTHERS}
     content = {
-        "config": {**config, **used, "environment": environment},
+        "config": {**kept, **used, "environment": environment},
         "code": code.digest,
         "image": image.digest,
         "data": {pin.path: pin.md5 for pin in data},
     }
+    return _digest(content)
+
+
+def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from headway.cloud import vertex
-from headway.spec.candidates import Unfit, candidates, check
+from headway.spec.candidates import candidates, check
 from headway.spec.job import Limits, Resources
 from headway.spec.plan import Plan
+from headway.spec.unfit import Unfit
 from tests.unit.spec.test_plan import plan
 
 RESERVATION = "projects/acme/zones/us-central1-a/reservations/night"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from headway.cloud import vertex
-from headway.spec.candidates import Unfit
 from headway.spec.cost import Cost, cost
 from headway.spec.plan import Plan
+from headway.spec.unfit import Unfit
 from tests.unit.spec.test_plan import plan
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
