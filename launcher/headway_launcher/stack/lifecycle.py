@@ -157,7 +157,8 @@ def _change(record: Record, executor: Executor, wish: Wish) -> str | None:
 
 def _all_healthy(record: Record) -> bool:
     return all(
-        (server := record.server(name)) is not None and health.look(server, record.nonce).state == "healthy"
+        (server := record.server(name)) is not None
+        and health.look(server, record.nonce, patient=True).state == "healthy"
         for name in NAMES
     )
 

@@ -129,7 +129,7 @@ class _Attempt:
 
     def _healthy(self, nonce: str) -> dict[str, Server]:
         found = self.before.servers if self.before else ()
-        return {s.name: s for s in found if health.look(s, nonce).state == "healthy"}
+        return {s.name: s for s in found if health.look(s, nonce, patient=True).state == "healthy"}
 
     def _addresses(self, healthy: Mapping[str, Server]) -> servers.Addresses:
         """Each server's port: its own while it runs, else the last one where that is free, else a new one."""

@@ -37,7 +37,8 @@ _SERVICES = (
     *("cloudresourcemanager", "iam", "serviceusage"),
 )
 _HEALTH_PATH = "/"
-_HEALTH_SECONDS = 1.0
+_HEALTH_SECONDS = 10.0
+"""Where no stack is up nobody listens, which is known at once: the rest is for a busy machine."""
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
 _ERRORS: dict[int, type[HeadwayError]] = {
@@ -47,7 +48,7 @@ _ERRORS: dict[int, type[HeadwayError]] = {
 
 
 def read_local_place(state: Path) -> Place | None:
-    """The local stack, or None where none is recorded or its emulator does not answer within a second."""
+    """The local stack, or None where none is recorded or its emulator does not answer."""
     try:
         record = json.loads((state / "local" / "stack.json").read_bytes())
         place = _place(record)

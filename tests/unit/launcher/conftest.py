@@ -41,6 +41,7 @@ def fake_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
     monkeypatch.setattr(engine, "find", lambda: NO_ENGINE)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(health, "PATIENT_SECONDS", 3.0)
     stack = FakeStack(tmp_path / "local")
     yield stack
     stack.down()

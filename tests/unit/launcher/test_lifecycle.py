@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -116,6 +117,20 @@ def test_a_server_that_hangs_is_seen_and_replaced(fake_stack: FakeStack) -> None
 
     fake_stack.up()
     assert set(fake_stack.states().values()) == {"healthy"}
+
+
+def test_a_server_that_is_only_slow_is_left_running(fake_stack: FakeStack) -> None:
+    """A busy machine: to restart the emulator would break the submits of all the others."""
+    before = fake_stack.up()
+    slow = server_of(before, "emulator").pid
+    os.kill(slow, signal.SIGSTOP)
+    assert fake_stack.states()["emulator"] == "unhealthy"
+
+    awake = threading.Timer(1.0, os.kill, (slow, signal.SIGCONT))
+    awake.start()
+    after = fake_stack.up()
+    awake.join()
+    assert after == before
 
 
 def test_down_ends_all_servers_and_keeps_data_and_ports(fake_stack: FakeStack) -> None:
