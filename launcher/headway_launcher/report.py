@@ -46,6 +46,7 @@ def facts(view: RunView) -> list[tuple[str, str]]:
         ("checkpoint", view.checkpoints[-1] if view.checkpoints else None),
         ("model", view.model),
         ("registered", view.registered),
+        *_promotion(view),
         ("outputs", view.outputs),
         ("machine", f"{view.machine} in {view.region}"),
         ("image", view.image),
@@ -53,6 +54,18 @@ def facts(view: RunView) -> list[tuple[str, str]]:
         *(("warning", warning) for warning in view.warnings),
     ]
     return [(name, value) for name, value in rows if value is not None]
+
+
+def _promotion(view: RunView) -> list[tuple[str, str | None]]:
+    """What became of the model among its peers, and each gate."""
+    if (told := view.promotion) is None:
+        return []
+    gates = [
+        ("gate", f"{'passed' if gate.passed else 'failed'}  {gate.gate} of {gate.metric}: {gate.text}")
+        for gate in told.gates
+    ]
+    reason = "see the gates" if told.outcome == "refused" else told.reason
+    return [("promotion", f"{told.outcome}: {reason}"), *gates, ("comparison", told.table)]
 
 
 def spent(view: RunView, *, short: bool = False) -> str | None:

@@ -23,7 +23,7 @@ def push(
     config, overrides = config_and_overrides(words)
     loaded = load(config, overrides)
     out = screen(as_json=as_json)
-    paths = list(loaded.spec.data)
+    paths = list(loaded.spec.tracked)
     if paths:
         place = Where(profile, local).find(config)
         with (

@@ -13,11 +13,12 @@ from headway.errors import ConfigError
 
 def check_files(loaded: Loaded) -> None:
     """Raises ConfigError, pointing at the key, where a file that the config names is not there."""
-    module, colon, function = loaded.spec.entrypoint.partition(":")
-    if colon:
-        _check_function(loaded, module, function)
+    if ":" in loaded.spec.entrypoint:
+        _check_function(loaded, "entrypoint", loaded.spec.entrypoint)
     else:
         _check_script(loaded, loaded.spec.entrypoint)
+    if loaded.spec.promote is not None:
+        _check_function(loaded, "promote.evaluate", loaded.spec.promote.evaluate)
     _check_requirements(loaded)
     wheelhouse = loaded.spec.environment.wheelhouse
     if wheelhouse is not None and not any((loaded.root / wheelhouse).glob("*.whl")):
@@ -38,7 +39,8 @@ def _check_script(loaded: Loaded, script: str) -> None:
     if (loaded.root / path).is_file():
         return
     here = [p.relative_to(loaded.root).as_posix() for p in _scripts(loaded.root, (loaded.root / path).parent)]
-    raise _missing(loaded, f"there is no entrypoint {script}", script, {name: name for name in here})
+    message = f"there is no entrypoint {script}"
+    raise _missing(loaded, "entrypoint", message, script, {name: name for name in here})
 
 
 def _scripts(root: Path, folder: Path) -> list[Path]:
@@ -46,25 +48,28 @@ def _scripts(root: Path, folder: Path) -> list[Path]:
     return sorted(path for each in folders for path in each.glob("[!_]*.py"))
 
 
-def _missing(loaded: Loaded, message: str, wanted: str, known: dict[str, str]) -> ConfigError:
+def _missing(loaded: Loaded, key: str, message: str, wanted: str, known: dict[str, str]) -> ConfigError:
     """`known`: what `wanted` is compared with, and how that is written."""
     near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.5)
     if near:
         hint = f"did you mean {' or '.join(known[name] for name in near)}?"
     else:
         there = f"there are {', '.join([*known.values()][:5])}; " if known else ""
-        hint = f"{there}write a script (train.py) or module:function, relative to config.yaml"
-    return loaded.error("entrypoint", message, hint=hint)
+        kinds = "a script (train.py) or module:function" if key == "entrypoint" else "module:function"
+        hint = f"{there}write {kinds}, relative to config.yaml"
+    return loaded.error(key, message, hint=hint)
 
 
-def _check_function(loaded: Loaded, module: str, function: str) -> None:
+def _check_function(loaded: Loaded, key: str, entry: str) -> None:
+    """`key` is the config's key whose value `entry` is."""
+    module, _, function = entry.partition(":")
     if module.endswith(".py"):
         right = f"{module.removesuffix('.py').replace('/', '.')}:{function}"
-        raise loaded.error("entrypoint", f"{module} is a file, not a module", hint=f"did you mean {right}?")
+        raise loaded.error(key, f"{module} is a file, not a module", hint=f"did you mean {right}?")
     if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
         raise loaded.error(
-            "entrypoint",
-            f"{loaded.spec.entrypoint!r} is no module:function",
+            key,
+            f"{entry!r} is no module:function",
             hint="write for example  training.main:run",
         )
     base = loaded.root.joinpath(*module.split("."))
@@ -72,7 +77,7 @@ def _check_function(loaded: Loaded, module: str, function: str) -> None:
     if source is None:
         if not _is_required(loaded, module.partition(".")[0]):
             known = {path.stem: _dotted(loaded.root, path) for path in _scripts(loaded.root, base.parent)}
-            raise _missing(loaded, f"there is no module {module} beside config.yaml", base.name, known)
+            raise _missing(loaded, key, f"there is no module {module} beside config.yaml", base.name, known)
         return
     defined = _names_in(source)
     if defined is not None and function.partition(".")[0] not in defined:
@@ -82,7 +87,7 @@ def _check_function(loaded: Loaded, module: str, function: str) -> None:
             if near
             else f"it defines {', '.join(sorted(defined)) or 'nothing'}"
         )
-        raise loaded.error("entrypoint", f"{source.name} defines no {function}", hint=hint)
+        raise loaded.error(key, f"{source.name} defines no {function}", hint=hint)
 
 
 def _dotted(root: Path, source: Path) -> str:

@@ -78,6 +78,7 @@ def load(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] 
     problems += _gpu_problems(values, known)
     if spec is not None and not problems:
         problems += _forbidden(spec, known)
+        problems += _unregistered(spec)
     if spec is None or problems:
         raise _as_error(problems, file, sources)
     return Loaded(spec, file, sources, known)
@@ -158,6 +159,17 @@ def _forbidden(spec: JobSpec, known: Catalogue) -> Iterator[Problem]:
         check(spec.resources, spec.limits, known)
     except Unfit as error:
         yield Problem(tuple(error.key.split(".")), error.message, error.hint)
+
+
+def _unregistered(spec: JobSpec) -> Iterator[Problem]:
+    """An alias is moved between versions of a registered model: there must be one."""
+    if spec.promote is not None and spec.tracking.register_as is None:
+        yield Problem(
+            ("promote",),
+            "promote moves an alias of a registered model, but tracking.register names none",
+            f"add  tracking: {{register: {spec.name}}}",
+            at_key=True,
+        )
 
 
 def _as_error(problems: Sequence[Problem], file: Path, sources: Mapping[KeyPath, Origin]) -> ConfigError:

@@ -27,7 +27,13 @@ _EXPECTED = {
     "model_type": "a mapping of keys to values",
 }
 _ARG = "a number, text, true, false, or a list of these"
-_EXAMPLES = {"name": "name: my-job", "entrypoint": "entrypoint: train.py"}
+_EXAMPLES = {
+    "name": "name: my-job",
+    "entrypoint": "entrypoint: train.py",
+    "promote.metric": "metric: test_acc",
+    "promote.on": "on: data/holdout",
+    "promote.evaluate": "evaluate: train:evaluate",
+}
 
 
 @dataclass(frozen=True)

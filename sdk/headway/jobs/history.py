@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import RemoteError
 from headway.spec.place import Place
 from headway.spec.status import RunStatus
+from headway.tracking.registry import login
 
 if TYPE_CHECKING:
     import pandas
@@ -51,14 +51,6 @@ def _points(place: Place, run: str, name: str) -> list[dict[str, Any]]:
         token = page.get("next_page_token", "")
         if not token:
             return points
-
-
-def login(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The login that MLflow's own client would use: MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD."""
-    if token := environment.get("MLFLOW_TRACKING_TOKEN"):
-        return {"headers": {"Authorization": f"Bearer {token}"}}
-    name, password = (environment.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    return {"auth": (name, password)} if name and password else {}
 
 
 def _get(place: Place, path: str, query: dict[str, str]) -> dict[str, Any]:

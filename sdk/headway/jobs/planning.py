@@ -17,12 +17,12 @@ from headway.config import Loaded, check_files, load
 from headway.config.profile import look_for_place
 from headway.data import transfer
 from headway.data.pins import read_pins
-from headway.errors import NotFound
+from headway.errors import DataNotReady, NotFound
 from headway.jobs import outlook
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
 from headway.spec.place import UNSTARTED, Place
-from headway.spec.plan import CodePin, ImagePin, Plan, image_uri, make_plan
+from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, image_uri, make_plan
 from headway.spec.unfit import Unfit
 
 Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
@@ -126,8 +126,8 @@ def prepare(
     """Read the config, pack the code, digest the environment and pin the data. Raises InputError."""
     loaded = check(config, overrides, flags)
     spec = loaded.spec
-    pins = read_pins(loaded.root, spec.data)
-    bundle = pack(loaded.root, exclude=[*spec.data, *_wheels(loaded)])
+    pins = read_pins(loaded.root, spec.data) + _holdout(loaded)
+    bundle = pack(loaded.root, exclude=[*spec.tracked, *_wheels(loaded)])
     if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
         raise loaded.error(
             "entrypoint",
@@ -143,6 +143,16 @@ def prepare(
     except Unfit as error:
         raise loaded.error(error.key, error.message, hint=error.hint) from error
     return Prepared(loaded, place, bundle, environment, plan)
+
+
+def _holdout(loaded: Loaded) -> tuple[DataPin, ...]:
+    """The pin of what models are compared on, unless it is among the data."""
+    extra = loaded.spec.tracked[len(loaded.spec.data) :]
+    try:
+        return read_pins(loaded.root, extra)
+    except DataNotReady as error:
+        message = error.message.removeprefix("data: ")
+        raise loaded.error("promote.on", message, hint=error.hint) from error
 
 
 def _wheels(loaded: Loaded) -> list[str]:

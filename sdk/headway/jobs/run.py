@@ -25,6 +25,7 @@ from headway.jobs.progress import Progress, Silent
 from headway.spec.cost import Cost, cost
 from headway.spec.place import Place
 from headway.spec.plan import Plan
+from headway.spec.promotion import Promoted
 from headway.spec.status import RunStatus
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class RunView(BaseModel):
     checkpoints: tuple[str, ...]
     model: str | None
     registered: str | None
+    promotion: Promoted | None = None
     tracking_url: str | None
     created: datetime | None
     started: datetime | None
@@ -320,6 +322,7 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple
         checkpoints=status.checkpoints if status else (),
         model=status.model_uri if status else None,
         registered=f"models:/{registered.name}/{registered.version}" if registered else None,
+        promotion=status.promotion if status else None,
         tracking_url=status.tracking_url if status else None,
         created=job.created,
         started=job.started,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -13,10 +12,10 @@ from pathlib import Path
 
 from headway.cloud.storage import split_uri
 from headway.errors import ExitCode, HeadwayError, InputError
-from headway.runtime import fetch
+from headway.runtime import fetch, promotion
 from headway.runtime.cluster import Cluster
 from headway.runtime.log import fail, say
-from headway.runtime.process import TrainingProcess, command, environment
+from headway.runtime.process import TrainingProcess, command, environment, killed_by
 from headway.runtime.publish import Targets
 from headway.runtime.signals import Signals, Stopped
 from headway.runtime.status import Heartbeat
@@ -115,6 +114,8 @@ def _steps(container: Container, uri: str, cluster: Cluster, heartbeat: Heartbea
     heartbeat.update(phase="delivering", exit_code=code)
     if supervision is not None:
         _finish(supervision, code, bundle, signals, heartbeat)
+        if plan.promote is not None and code == 0:
+            promotion.promote(plan, plan.promote, folders, targets, heartbeat, variables, stores, signals)
     return code
 
 
@@ -141,18 +142,9 @@ def _say_end(code: int, seconds: float, heartbeat: Heartbeat) -> None:
     if code == 0:
         say(f"training ended well after {seconds:.1f} s")
         return
-    reason = f"training ended with exit code {code}{_killed_by(code)} after {seconds:.1f} s"
+    reason = f"training ended with exit code {code}{killed_by(code)} after {seconds:.1f} s"
     heartbeat.update(error=reason)
     fail(reason)
-
-
-def _killed_by(code: int) -> str:
-    """In words, where the exit code is a shell's for a signal: 128 and its number."""
-    try:
-        name = signal.Signals(code - 128).name
-    except ValueError:
-        return ""
-    return f" ({name}: killed, often for want of memory)" if name == "SIGKILL" else f" ({name})"
 
 
 def _ended(heartbeat: Heartbeat, error: str, code: int) -> int:

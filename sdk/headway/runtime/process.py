@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from headway.errors import InputError
-from headway.runtime.cluster import Cluster
+from headway.runtime.cluster import CLUSTER_VARIABLE, Cluster
 from headway.spec.layout import ContainerLayout, TrainingVariables
 from headway.spec.plan import Plan
 
@@ -63,8 +63,28 @@ def environment(
     return variables
 
 
+def evaluation_environment(training: Mapping[str, str], outputs: Path) -> dict[str, str]:
+    """What the evaluating process sees: training's variables, but it is no run, and no part of a cluster.
+
+    So a Trainer in it tracks nothing, writes no checkpoints, and waits for no other node.
+    """
+    left_out = {value for name, value in vars(TrainingVariables).items() if name.isupper()}
+    left_out |= {CLUSTER_VARIABLE, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"}
+    kept = {name: value for name, value in training.items() if name not in left_out}
+    return {**kept, TrainingVariables.OUTPUTS: str(outputs)}
+
+
+def killed_by(code: int) -> str:
+    """In words, where the exit code is a shell's for a signal: 128 and its number."""
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return ""
+    return f" ({name}: killed, often for want of memory)" if name == "SIGKILL" else f" ({name})"
+
+
 class TrainingProcess:
-    """The entrypoint, running in a process group of its own, its output on ours.
+    """The entrypoint, or an evaluation, running in a process group of its own, its output on ours.
 
     `seconds` is what it took, once it has ended.
     """

@@ -160,6 +160,12 @@ def created(code: Path, bundle: frozenset[str], data: tuple[str, ...]) -> list[P
     ]
 
 
+def model_in(folder: Path) -> Path | None:
+    """The final model in its folder: one file, or the folder itself where there are several."""
+    files = list(files_below(folder))
+    return None if not files else files[0] if len(files) == 1 else folder
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Regular files, in order; links are not followed, caches and half-written files left out."""
     if not folder.is_dir():

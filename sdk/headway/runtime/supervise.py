@@ -76,11 +76,11 @@ class Supervision:
         self._over.set()
         started = time.monotonic()
         self._mirroring.end()
-        model = _model(self._folders.model)
+        model = publish.model_in(self._folders.model)
         outcome = Outcome(
             state="finished" if code == 0 else "killed" if signals.received else "failed",
             model=model,
-            model_uri=f"{self._targets.model}/{model.name}" if model else None,
+            model_uri=self._address(model) if model else None,
         )
         try:
             self._upload(code, bundle)
@@ -94,6 +94,11 @@ class Supervision:
         # W&B's offline files lie there, whole only now
         self._outputs.look(final=True)
         say(f"checkpoints, outputs and tracking delivered in {time.monotonic() - started:.1f} s")
+
+    def _address(self, model: Path) -> str:
+        """Where the model lies in the bucket: a file, or a folder with a slash at the end."""
+        below = model.relative_to(self._folders.model).as_posix()
+        return f"{self._targets.model}/{'' if below == '.' else below}"
 
     def _upload(self, code: int, bundle: frozenset[str]) -> None:
         folders, targets, stores = self._folders, self._targets, self._stores
@@ -144,9 +149,3 @@ class Supervision:
             spool.system(machine.sample(), step=count)
             count += 1
         spool.close()
-
-
-def _model(folder: Path) -> Path | None:
-    """The final model in its folder: one file, or the folder itself where there are several."""
-    files = list(publish.files_below(folder))
-    return None if not files else files[0] if len(files) == 1 else folder

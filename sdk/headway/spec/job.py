@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from headway.spec.promotion import Promotion
 from headway.spec.section import Duration, Section
 from headway.spec.sweep import Sweep
 
@@ -123,8 +125,18 @@ class JobSpec(Section):
     """DVC-tracked files or folders, relative to config.yaml; the run records which version it saw."""
     tracking: Tracking = Tracking()
     limits: Limits = Limits()
+    promote: Promotion | None = None
+    """When the model that was trained takes over; see docs/models.md."""
     sweep: Sweep | None = None
     """What a sweep varies, and how it judges; a plain submit leaves it alone."""
+
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """All that DVC must track: the data, and what models are compared on where it is not within that."""
+        if self.promote is None:
+            return self.data
+        within = any(PurePosixPath(self.promote.on).is_relative_to(path) for path in self.data)
+        return self.data if within else (*self.data, self.promote.on)
 
     def argv(self) -> list[str]:
         """The arguments of the entrypoint, in the order of the file."""

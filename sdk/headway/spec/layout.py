@@ -21,7 +21,18 @@ LABEL_SWEEP = "headway-sweep"
 """On a sweep's tuning job: which of the sweep's jobs it is, counted from 1 (a resumed sweep has several)."""
 
 TAG_RUN = "headway.run_id"
-"""The MLflow tag by which a run is found again."""
+"""The MLflow tag by which a run is found again, and the version of a model that it made."""
+
+TAG_MODEL = "headway.model"
+"""A model version's tag: the gs:// address of the model, a folder's with a slash at the end."""
+TAG_REPLACED = "headway.replaced"
+"""A model version's tag: the version whose alias it took over, which a rollback goes back to."""
+TAG_PROMOTED_BY = "headway.promoted_by"
+"""A model version's tag: the run, or the person, that moved the alias to it."""
+TAG_PROMOTION = "headway.promotion"
+"""A model version's tag: what became of it when it was compared, in words."""
+TAG_COMPARISON = "headway.comparison"
+"""A model version's tag: the gs:// address of the comparison's table."""
 TAG_SWEEP = "headway.sweep"
 """The MLflow tag of a sweep's parent run and of its trials' runs: the sweep's id."""
 TAG_TRIAL = "headway.trial"
@@ -167,6 +178,11 @@ class ContainerLayout:
     def spool(self) -> Path:
         """Folder of tracking events on their way."""
         return self.root / "spool"
+
+    @property
+    def champion(self) -> Path:
+        """Folder of the model that the run's own is compared with."""
+        return self.root / "champion"
 
 
 class TrainingVariables:

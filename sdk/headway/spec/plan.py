@@ -17,6 +17,7 @@ from headway.spec.layout import RunFolder
 from headway.spec.machines import Catalogue, catalogue
 from headway.spec.place import Place
 from headway.spec.prices import Strategy
+from headway.spec.promotion import PromotePin
 from headway.spec.sweep import SweepPin, pinned
 
 
@@ -105,6 +106,7 @@ class Plan(_Value):
     budget_usd: float | None = None
     price_date: str | None = None
     tracking: TrackingPin
+    promote: PromotePin | None = None
     project: str
     bucket: str
     service_account: str | None
@@ -173,6 +175,7 @@ class Plan(_Value):
                 "run_id": f"{job}-t{trial_id}",
                 "argv": tuple(argv(args)),
                 "config": {**self.config, "args": args},
+                "promote": None,  # a trial is a measurement: the winner, trained in full, may take over
                 "sweep": self.sweep.model_copy(update={"trial": trial_id}),
             }
         )
@@ -246,6 +249,7 @@ def make_plan(
             wandb=spec.tracking.wandb,
             register_as=spec.tracking.register_as,
         ),
+        promote=spec.promote.pin() if spec.promote else None,
         project=place.project,
         bucket=place.bucket,
         service_account=place.service_account,
@@ -283,6 +287,8 @@ _UNUSED = tuple((key, None) for key in ("flex_start", "reservation", "budget"))
 """Keys that came later: a config without them is the same run as before."""
 _OF_OTHERS = ("sweep",)
 """Sections that say how runs are made, not what one is."""
+_LATER_SECTIONS = ("promote",)
+"""Sections that came later, likewise: part of the claim only where they are set."""
 
 
 def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]) -> str:
@@ -291,7 +297,8 @@ def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequenc
         section: {key: value for key, value in config[section].items() if (key, value) not in _UNUSED}
         for section in ("resources", "limits")
     }
-    kept = {key: value for key, value in config.items() if key not in _OF_OTHERS}
+    absent = [section for section in _LATER_SECTIONS if config.get(section) is None]
+    kept = {key: value for key, value in config.items() if key not in (*_OF_OTHERS, *absent)}
     content = {
         "config": {**kept, **used, "environment": environment},
         "code": code.digest,

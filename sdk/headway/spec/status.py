@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Phase = Literal["fetching", "training", "delivering", "done"]
+from headway.spec.promotion import Promoted
+
+Phase = Literal["fetching", "training", "delivering", "evaluating", "done"]
 
 
 class ModelVersion(BaseModel):
@@ -44,4 +46,5 @@ class RunStatus(BaseModel):
     outputs: str | None = None
     model_uri: str | None = None
     registered: ModelVersion | None = None
+    promotion: Promoted | None = None
     warnings: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headway.spec.layout import TAG_RUN
+from headway.spec.layout import TAG_MODEL, TAG_RUN
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 
@@ -52,7 +52,7 @@ def register(client: Any, run_id: str, name: str, plan: Plan, uri: str | None) -
         tags={
             TAG_RUN: plan.run_id,
             "headway.code": plan.code.digest,
-            **({"headway.model": uri} if uri else {}),
+            **({TAG_MODEL: uri} if uri else {}),
         },
         await_creation_for=0,
         description=f"From run {plan.run_id}: {plan.base_output_uri}",

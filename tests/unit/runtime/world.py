@@ -16,6 +16,7 @@ from headway.runtime.job import Container
 from headway.spec.candidates import Candidate
 from headway.spec.layout import PLAN_VARIABLE, BucketLayout, ContainerLayout
 from headway.spec.plan import CodePin, DataPin, ImagePin, MachinePin, Plan, TrackingPin
+from headway.spec.promotion import PromotePin
 from headway.spec.status import RunStatus
 
 BUCKET = "bucket"
@@ -120,6 +121,7 @@ def make_plan(
     tracking_uri: str = NOBODY,
     register: str | None = None,
     wandb: bool = False,
+    promote: PromotePin | None = None,
 ) -> Plan:
     return Plan(
         run_id=RUN,
@@ -140,6 +142,7 @@ def make_plan(
         candidates=(Candidate(region="us-central1", gpu=None, type="n1-standard-4"),),
         timeout_s=600,
         tracking=TrackingPin(uri=tracking_uri, experiment="digits", wandb=wandb, register_as=register),
+        promote=promote,
         project="p",
         bucket=BUCKET,
         service_account=None,

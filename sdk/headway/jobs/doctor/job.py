@@ -15,10 +15,10 @@ from headway.data.pins import read_pins
 from headway.errors import HeadwayError, NotFound, Refused
 from headway.jobs.doctor.report import Found, failure, ok, unchecked, warning, worst
 from headway.jobs.doctor.subject import DEADLINE_S, Lacking, Subject
-from headway.jobs.history import login
 from headway.source import assets
 from headway.spec.candidates import Candidate, candidates, strategy
 from headway.spec.place import LOCAL, Place
+from headway.tracking.registry import login
 
 METRICS: Mapping[str, str] = {
     "NVIDIA_TESLA_T4": "nvidia_t4",
@@ -64,7 +64,7 @@ def config(subject: Subject) -> Found:
 
 def data(subject: Subject) -> Found:
     """Whether the data here is what DVC tracks, and these versions are in the place's DVC remote."""
-    paths = subject.spec.data
+    paths = subject.spec.tracked
     pins = read_pins(subject.loaded.root, paths)
     if not pins:
         return ok("the config names none")
