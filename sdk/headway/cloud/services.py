@@ -9,6 +9,7 @@ from headway.cloud.build import Builds
 from headway.cloud.logs import JobLog
 from headway.cloud.session import Session
 from headway.cloud.storage import ObjectStore
+from headway.cloud.tuning import TuningJobs
 from headway.cloud.vertex import CustomJobs
 from headway.spec.place import Place
 
@@ -19,6 +20,7 @@ class Services:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._jobs: dict[str, CustomJobs] = {}
+        self._tuning: dict[str, TuningJobs] = {}
 
     @cached_property
     def session(self) -> Session:
@@ -41,6 +43,12 @@ class Services:
         if region not in self._jobs:
             self._jobs[region] = CustomJobs(self.session, region)
         return self._jobs[region]
+
+    def tuning(self, region: str) -> TuningJobs:
+        """The hyperparameter tuning jobs of a region."""
+        if region not in self._tuning:
+            self._tuning[region] = TuningJobs(self.session, region)
+        return self._tuning[region]
 
     def log(self, job_id: str) -> JobLog:
         """A job's log, from its beginning."""

@@ -104,20 +104,25 @@ def _scheduling(plan: Plan) -> dict[str, Any]:
     return scheduling
 
 
+def client(session: Session, region: str) -> Any:
+    """Google's JobServiceClient for a region, over REST."""
+    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+
+    return JobServiceClient(
+        transport="rest",
+        credentials=session.credentials,
+        client_options={"api_endpoint": session.endpoint("aiplatform", region)},
+    )
+
+
 class CustomJobs:
-    """Custom jobs of a project in one region, through google-cloud-aiplatform's client over REST."""
+    """Custom jobs of a project in one region, through google-cloud-aiplatform's client."""
 
     def __init__(self, session: Session, region: str) -> None:
-        from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
-
         self._region = region
         self._answer_s = session.answer_s
         self._parent = f"projects/{session.project}/locations/{region}"
-        self._client: Any = JobServiceClient(
-            transport="rest",
-            credentials=session.credentials,
-            client_options={"api_endpoint": session.endpoint("aiplatform", region)},
-        )
+        self._client = client(session, region)
 
     def create(self, body: dict[str, Any]) -> Job:
         """Create the job. Sent once: a create has no request id, so a repeat could make a second job."""
@@ -153,26 +158,32 @@ class CustomJobs:
 
 
 def _job(message: Any) -> Job:
-    pools = message.job_spec.worker_pool_specs
+    return Job(**read(message, message.job_spec))
+
+
+def read(message: Any, spec: Any) -> dict[str, Any]:
+    """The fields of a Job, from a message of any kind of job and the CustomJobSpec that is in it."""
+    pools = spec.worker_pool_specs
     machine = pools[0].machine_spec
-    return Job(
-        name=message.name,
-        state=message.state.name.removeprefix("JOB_STATE_").lower(),
-        display_name=message.display_name,
-        labels=dict(message.labels),
-        created=_time(message.create_time),
-        started=_time(message.start_time),
-        ended=_time(message.end_time),
-        error=message.error.message or None,
-        machine=machine.machine_type,
-        accelerator=machine.accelerator_type.name if machine.accelerator_type else None,
-        accelerator_count=machine.accelerator_count,
-        nodes=sum(pool.replica_count for pool in pools),
-        image=pools[0].container_spec.image_uri,
-        error_code=message.error.code,
-        strategy=message.job_spec.scheduling.strategy.name,
-    )
+    return {
+        "name": message.name,
+        "state": message.state.name.removeprefix("JOB_STATE_").lower(),
+        "display_name": message.display_name,
+        "labels": dict(message.labels),
+        "created": moment(message.create_time),
+        "started": moment(message.start_time),
+        "ended": moment(message.end_time),
+        "error": message.error.message or None,
+        "machine": machine.machine_type,
+        "accelerator": machine.accelerator_type.name if machine.accelerator_type else None,
+        "accelerator_count": machine.accelerator_count,
+        "nodes": sum(pool.replica_count for pool in pools),
+        "image": pools[0].container_spec.image_uri,
+        "error_code": message.error.code,
+        "strategy": spec.scheduling.strategy.name,
+    }
 
 
-def _time(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """A message's time; None where it is not set."""
     return datetime.fromisoformat(value.isoformat()) if value else None

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from headway.cloud import build, vertex
+from headway.cloud import build, tuning, vertex
 from headway.source import assets
 from headway.spec.job import JobSpec
 from headway.spec.place import Place
-from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, make_plan
+from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, make_plan, make_sweep_plan
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,8 +28,8 @@ PLACE = Place(
 )
 
 
-def plan_of(**resources: Any) -> Plan:
-    spec = JobSpec.model_validate(
+def spec_of(sweep: dict[str, Any] | None = None, **resources: Any) -> JobSpec:
+    return JobSpec.model_validate(
         {
             "name": "digits",
             "entrypoint": "train.py",
@@ -37,19 +37,46 @@ def plan_of(**resources: Any) -> Plan:
             "resources": resources,
             "data": ["data/digits"],
             "limits": {"timeout": "2h"},
+            "sweep": sweep,
         }
     )
-    return make_plan(
-        spec,
-        PLACE,
-        code=CodePin(digest="c" * 64, files=3, size=4096),
-        image=ImagePin(
-            digest="e" * 64,
-            base="python:3.11-slim",
-            uri=f"us-central1-docker.pkg.dev/acme/headway/trainer:{'e' * 20}",
-        ),
-        data=[DataPin(path="data/digits", md5="d" * 32 + ".dir", size=1000, files=10)],
-    )
+
+
+PINS: dict[str, Any] = {
+    "code": CodePin(digest="c" * 64, files=3, size=4096),
+    "image": ImagePin(
+        digest="e" * 64,
+        base="python:3.11-slim",
+        uri=f"us-central1-docker.pkg.dev/acme/headway/trainer:{'e' * 20}",
+    ),
+    "data": [DataPin(path="data/digits", md5="d" * 32 + ".dir", size=1000, files=10)],
+}
+
+
+def plan_of(**resources: Any) -> Plan:
+    return make_plan(spec_of(**resources), PLACE, **PINS)
+
+
+def sweep_of(sweep: dict[str, Any], **resources: Any) -> Plan:
+    return make_sweep_plan(spec_of(sweep, **resources), PLACE, **PINS)
+
+
+SWEEP: dict[str, Any] = {
+    "parameters": {
+        "lr": "1e-4..1e-2:log",
+        "dropout": "0.5..0.99:reverse_log",
+        "layers": "1..4",
+        "width": "64,128,256",
+        "optimizer": "adam,sgd",
+        "momentum": "0.5..0.99 if optimizer=sgd",
+        "nesterov": "true,false if optimizer=sgd",
+        "second": "32,64 if layers=2|3|4",
+        "shape": "[64,64],[32,32] if width=64",
+    },
+    "metric": "val_loss:min",
+    "trials": 30,
+    "parallel": 4,
+}
 
 
 def agrees_with(name: str, document: dict[str, Any]) -> None:
@@ -80,6 +107,56 @@ def test_a_plan_becomes_this_custom_job(name: str, resources: dict[str, Any]) ->
     agrees_with(name, vertex.render(plan_of(**resources)))
 
 
+@pytest.mark.parametrize(
+    ("name", "sweep", "resources"),
+    [
+        ("sweep-conditional", SWEEP, {}),
+        (
+            "sweep-random-a100-spot",
+            {
+                "parameters": {"lr": "1e-4..1e-2:log"},
+                "metric": "val_acc:max",
+                "trials": 8,
+                "algorithm": "random",
+                "early_stopping": "median",
+                "max_failed": 3,
+            },
+            {"gpu": "a100", "spot": True},
+        ),
+        (
+            "sweep-grid",
+            {
+                "parameters": {"lr": "0.1,0.01", "layers": "1..3"},
+                "metric": "val_loss:min",
+                "algorithm": "grid",
+            },
+            {},
+        ),
+    ],
+)
+def test_a_sweeps_plan_becomes_this_tuning_job(
+    name: str, sweep: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    agrees_with(name, tuning.render(sweep_of(sweep, **resources)))
+
+
+def test_a_sweep_that_goes_on_is_another_tuning_job() -> None:
+    plan = sweep_of(SWEEP)
+    assert plan.sweep is not None
+    pin = plan.sweep.model_copy(update={"attempt": 2, "trials": 7})
+    one, two = tuning.render(plan), tuning.render(plan.model_copy(update={"sweep": pin}))
+    assert two["displayName"] == f"{one['displayName']}-2"
+    assert two["labels"] == {**one["labels"], "headway-sweep": "2"}
+    assert two["maxTrialCount"] == 7
+    assert two["trialJobSpec"]["baseOutputDirectory"]["outputUriPrefix"].endswith(f"{plan.run_id}/2")
+    assert two["studySpec"] == one["studySpec"]
+
+
+def test_a_run_is_no_tuning_job() -> None:
+    with pytest.raises(ValueError, match="is no sweep"):
+        tuning.render(plan_of())
+
+
 def test_the_build_spec_becomes_this_build() -> None:
     plan = plan_of()
     agrees_with(
@@ -105,6 +182,16 @@ def test_every_rendered_job_is_a_message_of_googles_client() -> None:
         message = CustomJob()
         json_format.ParseDict(json.loads(path.read_text()), CustomJob.pb(message))
         assert message.display_name.startswith("digits-")
+
+
+def test_every_rendered_sweep_is_a_message_of_googles_client() -> None:
+    from google.cloud.aiplatform_v1.types import HyperparameterTuningJob
+    from google.protobuf import json_format
+
+    for path in GOLDEN.glob("sweep-*.json"):
+        message = HyperparameterTuningJob()
+        json_format.ParseDict(json.loads(path.read_text()), HyperparameterTuningJob.pb(message))
+        assert message.display_name.startswith("digits-sweep-")
 
 
 def test_labels_are_what_google_allows() -> None:
