@@ -21,6 +21,7 @@ from headway_emulator.engine.jobs.trainings import FINAL, Order, Trainings
 from headway_emulator.engine.loop import Closed, Loop
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.engine.tuning import measurements, study
+from headway_emulator.engine.tuning.space import Value, arguments
 from headway_emulator.engine.tuning.watch import Watch
 from headway_emulator.errors import RPC_CODE, ApiError, not_found, precondition
 
@@ -55,6 +56,7 @@ class Tuning:
         ApiError RESOURCE_EXHAUSTED, and nothing is kept, where quota can never allow the first.
         """
         name = f"{parent}/hyperparameterTuningJobs/{random.randint(10**18, 9 * 10**18)}"
+        study.prepare(body["studySpec"])
         now = self._now()
         job = {"name": name, **body, "state": "JOB_STATE_PENDING", "createTime": now, "updateTime": now}
         self._store.put(KIND, name, job)
@@ -159,29 +161,30 @@ class Tuning:
     def _begin(self, job: Document, trials: list[Document], running: int, *, fresh: bool) -> bool:
         """As many new trials as may run beside those that do; False where nothing is left to begin."""
         begun = 0
-        seen = [found for trial in trials if (found := _seen(trial, job["studySpec"])) is not None]
+        tried = [_tried(trial, job["studySpec"]) for trial in trials]
         most, parallel = int(job["maxTrialCount"]), int(job["parallelTrialCount"])
         while len(trials) + begun < most and running + begun < parallel:
             number = len(trials) + begun + 1
-            suggestion = study.suggest(job["studySpec"], number, seen)
-            if suggestion is None:
+            values = study.suggest(job["studySpec"], number, tried)
+            if values is None:
                 break
             try:
-                self._launch(job, str(number), suggestion)
+                self._launch(job, str(number), values)
             except ApiError as error:
                 if fresh and not begun:
                     raise
                 if error.status != "UNAVAILABLE":  # that is the emulator's own end: the next one goes on
                     self._end(job["name"], "JOB_STATE_FAILED", error.status, error.message)
                 return True
+            tried.append(study.Tried(values))
             begun += 1
         return begun > 0
 
-    def _launch(self, job: Document, trial: str, suggestion: study.Suggestion) -> None:
+    def _launch(self, job: Document, trial: str, values: Mapping[str, Value]) -> None:
         parent, tuning_id = job["name"].split("/hyperparameterTuningJobs/")
         custom_id = str(random.randint(10**18, 9 * 10**18))
         custom_job = f"{parent}/customJobs/{custom_id}"
-        spec = _trial_spec(job["trialJobSpec"], suggestion)
+        spec = _trial_spec(job["trialJobSpec"], values)
         env = {
             "CLOUD_ML_JOB_ID": tuning_id,
             "CLOUD_ML_TRIAL_ID": trial,
@@ -202,16 +205,13 @@ class Tuning:
             shown = {"name": custom_job, "displayName": display_name, "jobSpec": spec, **times}
             self._store.put(CUSTOM_JOB, custom_job, shown)
             self._store.put(OWNER, custom_job, {"job": job["name"], "trial": trial})
-            document = _trial(trial, custom_job, suggestion, training["createTime"])
+            document = _trial(trial, custom_job, values, training["createTime"])
             self._store.put(_kind(job["name"]), trial, document)
             self._watch.add(custom_job)  # now: it may be over before `start` returns
 
         self._trainings.start(order, written)
-        self._say(
-            job["name"],
-            "INFO",
-            f"Trial {trial} runs as custom job {custom_id}: {' '.join(_given(suggestion))}",
-        )
+        said = f"Trial {trial} runs as custom job {custom_id}: {' '.join(arguments(values))}"
+        self._say(job["name"], "INFO", said)
 
     def _end(self, name: str, state: str, status: str, message: str) -> None:
         changes: Document = {"state": state, "endTime": self._now()}
@@ -315,38 +315,34 @@ def _kind(name: str) -> str:
     return f"{TRIAL}:{name}"
 
 
-def _trial(trial: str, custom_job: str, suggestion: study.Suggestion, now: str) -> Document:
-    """As it is kept: `units` and `began` are the engine's own."""
-    parameters = [{"parameterId": name, "value": value} for name, value in suggestion.values.items()]
+def _trial(trial: str, custom_job: str, values: Mapping[str, Value], now: str) -> Document:
+    """As it is kept; `began`, which comes later, is the engine's own."""
+    parameters = [{"parameterId": name, "value": value} for name, value in values.items()]
     return {
         "id": trial,
         "state": "REQUESTED",
         "parameters": parameters,
         "startTime": now,
         "customJob": custom_job,
-        "units": dict(suggestion.units),
     }
 
 
-def _trial_spec(spec: Mapping[str, Any], suggestion: study.Suggestion) -> Document:
+def _trial_spec(spec: Mapping[str, Any], values: Mapping[str, Value]) -> Document:
     """The job spec with the trial's parameters behind the arguments of every container."""
     found: Document = copy.deepcopy(dict(spec))
     for pool in found["workerPoolSpecs"]:
         if "containerSpec" in pool:
             container = pool["containerSpec"]
-            container["args"] = [*container.get("args", []), *_given(suggestion)]
+            container["args"] = [*container.get("args", []), *arguments(values)]
     return found
 
 
-def _given(suggestion: study.Suggestion) -> list[str]:
-    return study.arguments(suggestion.values)
-
-
-def _seen(trial: Document, spec: Mapping[str, Any]) -> study.Seen | None:
-    if "finalMeasurement" not in trial or not trial["units"]:
-        return None
-    value = measurements.objective(trial["finalMeasurement"], spec)
-    return None if value is None else study.Seen(trial["units"], value)
+def _tried(trial: Document, spec: Mapping[str, Any]) -> study.Tried:
+    """The trial as the next suggestion looks at it."""
+    values = {parameter["parameterId"]: parameter["value"] for parameter in trial["parameters"]}
+    final = trial.get("finalMeasurement")
+    objective = measurements.objective(final, spec) if final else None
+    return study.Tried(values, trial["state"] in OVER, objective)
 
 
 def _too_many(failed: list[Document]) -> tuple[str, str, str]:

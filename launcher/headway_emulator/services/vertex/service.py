@@ -19,7 +19,7 @@ def service(world: World) -> Service:
     for module in (vertex_tuning, vertex_models, vertex_tensorboards, vertex_pipelines, vertex_operations):
         rules += module.rules(world)
     fidelity = (
-        f"{jobs.fidelity}; tuning jobs with real trials, whose algorithm is not Vizier's; models with "
+        f"{jobs.fidelity}; tuning jobs with real trials, suggested by Optuna in Vizier's place; models with "
         "versions, aliases and artifact copies; TensorBoards with what is written to them; pipelines, "
         "schedules, metadata stores and endpoints are none, and cannot be made"
     )
