@@ -16,8 +16,8 @@ def push(
     as_json: options.Json = False,
 ) -> None:
     """Send the data that the config names to the DVC remote, as `dvc push` does."""
+    from headway import jobs
     from headway.config import load
-    from headway.data import transfer
     from headway.errors import interruptible
 
     config, overrides = config_and_overrides(words)
@@ -30,12 +30,13 @@ def push(
             out.progress(f"sending {', '.join(paths)} to {place.dvc_remote}"),
             interruptible("stopped while the data was being sent", "what was sent is kept: run it again"),
         ):
-            transfer.push(loaded.root, paths, place)
+            version = jobs.push_data(loaded, place)
         remote: str | None = place.dvc_remote
     else:
-        remote = None
+        remote = version = None
     if as_json:
-        out.document({"paths": paths, "remote": remote})
+        since = version.time.isoformat() if version else None
+        out.document({"paths": paths, "remote": remote, "latest_since": since})
     else:
         out.say(f"{', '.join(paths)} is in {remote}" if paths else f"{loaded.path} names no data")
 

@@ -61,7 +61,12 @@ def _translate(detail: ErrorDetails) -> Problem:
     path, value, kind = _path(detail["loc"]), detail["input"], detail["type"]
     dotted, context = ".".join(path), detail.get("ctx", {})
     if kind == "missing":
-        return Problem(path, f"{dotted} is missing", hint=f"add  {_EXAMPLES[dotted]}", missing=True)
+        return Problem(
+            path,
+            f"{dotted} is missing",
+            hint=f"add  {_EXAMPLES[dotted]}" if dotted in _EXAMPLES else None,
+            missing=True,
+        )
     if kind == "extra_forbidden":
         return _unknown(path)
     if path[0] == "args":
@@ -82,7 +87,11 @@ def _translate(detail: ErrorDetails) -> Problem:
     if kind == "less_than_equal":
         return Problem(path, f"{dotted} must be at most {context['le']}, not {value}")
     if kind == "string_too_short":
-        return Problem(path, f"{dotted} is empty", hint=f"write for example  {_EXAMPLES[dotted]}")
+        return Problem(
+            path,
+            f"{dotted} is empty",
+            hint=f"write for example  {_EXAMPLES[dotted]}" if dotted in _EXAMPLES else None,
+        )
     if kind == "string_pattern_mismatch":
         return _name(path, str(value))
     if kind == "value_error":
@@ -93,7 +102,7 @@ def _translate(detail: ErrorDetails) -> Problem:
 
 def _path(location: tuple[int | str, ...]) -> KeyPath:
     """Pydantic's location without list positions, union members and `[key]`."""
-    depth = 2 if location[0] == "args" else 3
+    depth = {"args": 2, "schedule": 4}.get(str(location[0]), 3)
     return tuple(part for part in location[:depth] if isinstance(part, str) and part != "[key]")
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headway.jobs.progress import Progress
     from headway.jobs.run import Output, Run, RunView, attach
     from headway.jobs.submission import submit
+    from headway.jobs.versions import push_data
     from headway.jobs.why import Difference, Why, why_anew, why_two
 
 _HOMES = {
@@ -21,6 +22,7 @@ _HOMES = {
     "progress": ("Progress",),
     "run": ("Output", "Run", "RunView", "attach"),
     "submission": ("submit",),
+    "versions": ("push_data",),
     "why": ("Difference", "Why", "why_anew", "why_two"),
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "check",
     "plan",
     "preview",
+    "push_data",
     "runs",
     "submit",
     "why_anew",

@@ -147,7 +147,7 @@ def _of_project(prepared: Prepared) -> _Content:
 
 def _differences(before: _Content, after: _Content) -> Iterator[Difference]:
     one, other = before.plan, after.plan
-    yield from _between("config", _flat(one.config), _flat(other.config))
+    yield from _between("config", _flat(one.content["config"]), _flat(other.content["config"]))
     if one.code.digest != other.code.digest:
         yield from _between("code", before.files(), after.files())
     if one.image.digest != other.image.digest:

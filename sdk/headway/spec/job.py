@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from headway.spec.promotion import Promotion
+from headway.spec.schedule import Schedule
 from headway.spec.section import Duration, Section
 from headway.spec.sweep import Sweep
 
@@ -129,6 +130,8 @@ class JobSpec(Section):
     """When the model that was trained takes over; see docs/models.md."""
     sweep: Sweep | None = None
     """What a sweep varies, and how it judges; a plain submit leaves it alone."""
+    schedule: Schedule | None = None
+    """When it is started again by itself, by `launch schedule create`; no part of a run's content."""
 
     @property
     def tracked(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 PLAN_VARIABLE = "HEADWAY_PLAN"
@@ -19,6 +20,9 @@ LABEL_HOLDER = "headway-holder"
 """Which of the submits that had the run's claim made the job, counted from 1; absent on the first."""
 LABEL_SWEEP = "headway-sweep"
 """On a sweep's tuning job: which of the sweep's jobs it is, counted from 1 (a resumed sweep has several)."""
+
+LABEL_SCHEDULE = "headway-schedule"
+"""Which schedule started the run; absent where a person did."""
 
 TAG_RUN = "headway.run_id"
 """The MLflow tag by which a run is found again, and the version of a model that it made."""
@@ -86,6 +90,28 @@ class BucketLayout:
     def environment(self, name: str) -> str:
         """The parts of the environment that jobs of this name were last built with."""
         return f"headway/environments/{name}.json"
+
+    def data_version(self, name: str) -> str:
+        """What `launch data push` of the job of this name sent last."""
+        return f"headway/data/{name}/pins.json"
+
+    @property
+    def schedules(self) -> str:
+        return "headway/schedules/"
+
+    def schedule(self, name: str) -> str:
+        return f"{self.schedules}{name}/schedule.json"
+
+    def ticks(self, name: str) -> str:
+        """The prefix of a schedule's ticks, whose names sort by time."""
+        return f"{self.schedules}{name}/ticks/"
+
+    def tick(self, name: str, time: datetime, source: str) -> str:
+        """`time` in UTC, to the second."""
+        return f"{self.ticks(name)}{time:%Y%m%dT%H%M%SZ}-{source}.json"
+
+    def function(self, digest: str) -> str:
+        return f"headway/functions/{digest}.zip"
 
     @property
     def build_logs(self) -> str:

@@ -113,6 +113,7 @@ class Plan(_Value):
     endpoints: dict[str, str] = {}
     sweep: SweepPin | None = None
     config: dict[str, Any]
+    schedule: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -188,7 +189,20 @@ class Plan(_Value):
             layout.LABEL_CLAIM: self.claim[:40],
             layout.LABEL_NAME: self.name,
         }
-        return {**labels, layout.LABEL_SWEEP: str(self.sweep.attempt)} if self.sweep else labels
+        if self.sweep:
+            labels[layout.LABEL_SWEEP] = str(self.sweep.attempt)
+        return {**labels, layout.LABEL_SCHEDULE: self.schedule} if self.schedule else labels
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What `claim` is the digest of: `config`, `code`, `image`, and `data` by path."""
+        return _content(self.config, self.code, self.image, self.data)
+
+    def with_data(self, data: Sequence[DataPin], again: int = 1) -> Plan:
+        """The same job on these versions of its data; `again` as in `make_plan`."""
+        claim = _digest(_content(self.config, self.code, self.image, data))
+        run_id = _run_id(self.name, claim, again)
+        return self.model_copy(update={"data": tuple(data), "claim": claim, "run_id": run_id})
 
 
 def image_uri(place: Place, digest: str) -> str:
@@ -214,10 +228,9 @@ def make_plan(
     attempts = candidates(spec.resources, place.region, facts)
     first, flex_start = attempts[0], spec.resources.flex_start
     config = spec.model_dump(mode="json", by_alias=True)
-    claim = _claim(config, code, image, data)
-    run_id = f"{spec.name}-{claim[:8]}" + (f"-{again}" if again > 1 else "")
+    claim = _digest(_content(config, code, image, data))
     return Plan(
-        run_id=run_id,
+        run_id=_run_id(spec.name, claim, again),
         claim=claim,
         name=spec.name,
         entrypoint=spec.entrypoint,
@@ -285,13 +298,19 @@ def make_sweep_plan(
 
 _UNUSED = tuple((key, None) for key in ("flex_start", "reservation", "budget"))
 """Keys that came later: a config without them is the same run as before."""
-_OF_OTHERS = ("sweep",)
+_OF_OTHERS = ("sweep", "schedule")
 """Sections that say how runs are made, not what one is."""
 _LATER_SECTIONS = ("promote",)
 """Sections that came later, likewise: part of the claim only where they are set."""
 
 
-def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]) -> str:
+def _run_id(name: str, claim: str, again: int) -> str:
+    return f"{name}-{claim[:8]}" + (f"-{again}" if again > 1 else "")
+
+
+def _content(
+    config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequence[DataPin]
+) -> dict[str, Any]:
     environment = {key: value for key, value in config["environment"].items() if key != "wheelhouse"}
     used = {
         section: {key: value for key, value in config[section].items() if (key, value) not in _UNUSED}
@@ -299,13 +318,12 @@ def _claim(config: dict[str, Any], code: CodePin, image: ImagePin, data: Sequenc
     }
     absent = [section for section in _LATER_SECTIONS if config.get(section) is None]
     kept = {key: value for key, value in config.items() if key not in (*_OF_OTHERS, *absent)}
-    content = {
+    return {
         "config": {**kept, **used, "environment": environment},
         "code": code.digest,
         "image": image.digest,
         "data": {pin.path: pin.md5 for pin in data},
     }
-    return _digest(content)
 
 
 def _digest(content: object) -> str:
