@@ -19,8 +19,8 @@ from headway.spec.job import Environment
 
 _CONTAINER_SIDE = ("spec", "cloud", "data", "tracking", "lightning", "runtime")
 _LAPTOP_ONLY = (
-    *("buckets", "build", "changes", "dvc_push", "logs", "pins", "projects", "registry", "services"),
-    *("tracked", "vertex"),
+    *(f"cloud/{name}" for name in ("buckets", "build", "logs", "projects", "registry", "services")),
+    *("cloud/tuning", "cloud/vertex", "data/changes", "data/dvc_push", "data/pins", "data/tracked"),
 )
 """Modules of these rooms that no container imports: an edit to one of them builds no image."""
 _CONTAINER_FILES = ("__init__.py", "errors.py", "py.typed")
@@ -103,7 +103,7 @@ def _runtime() -> dict[str, bytes]:
     found = [package / name for name in _CONTAINER_FILES]
     for folder in _CONTAINER_SIDE:
         room = (path for path in (package / folder).rglob("*") if path.suffix in _SUFFIXES)
-        found.extend(path for path in room if folder == "spec" or path.stem not in _LAPTOP_ONLY)
+        found.extend(path for path in room if f"{folder}/{path.stem}" not in _LAPTOP_ONLY)
     modules = {f"headway/{path.relative_to(package).as_posix()}": path.read_bytes() for path in sorted(found)}
     return {**modules, **_dist_info()}
 

@@ -56,7 +56,9 @@ def source_of(packed: dict[str, str], module: str) -> str:
     return ast.unparse(ast.Module(tree.body[1:] if ast.get_docstring(tree) else tree.body, []))
 
 
-@pytest.mark.parametrize("module", ["headway.cloud.vertex", "headway.cloud.build", "headway.data.pins"])
+@pytest.mark.parametrize(
+    "module", ["headway.cloud.vertex", "headway.cloud.tuning", "headway.cloud.build", "headway.data.pins"]
+)
 def test_what_only_the_laptop_needs_is_not_packed(packed: dict[str, str], module: str) -> None:
     assert module not in packed
 
