@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headway.errors import InputError
 from headway.runtime.cluster import CLUSTER_VARIABLE, Cluster
-from headway.spec.layout import ContainerLayout, TrainingVariables
+from headway.spec.layout import METRIC_FILE_VARIABLE, ContainerLayout, TrainingVariables
 from headway.spec.plan import Plan
 
 GRACE_S = 15.0
@@ -55,6 +55,9 @@ def environment(
         TrainingVariables.SPOOL: str(folders.spool),
         TrainingVariables.NODES: str(cluster.nodes),
     }
+    if plan.sweep is not None:
+        # the trial's own file is the runtime's; what the code reports by itself is taken over into it
+        variables[METRIC_FILE_VARIABLE] = str(folders.reported)
     if resumed:
         variables[TrainingVariables.RESUME] = str(resumed[0])
     path = [str(folders.code), variables.get("PYTHONPATH", "")]

@@ -52,7 +52,9 @@ class Supervision:
         variables: Mapping[str, str],
         stores: Stores,
         resumed: Sequence[Path],
+        reported: Sequence[Sink] = (),
     ) -> None:
+        """`reported` are sinks besides those of the plan; they are ended first."""
         self._plan, self._folders, self._heartbeat, self._stores = plan, folders, heartbeat, stores
         self._targets = targets
         self._mirror = publish.Mirror(folders.checkpoints, targets.checkpoints, stores, known=resumed)
@@ -60,7 +62,7 @@ class Supervision:
         self._outputs = publish.Mirror(folders.outputs, targets.outputs, stores)
         self._deliveries = [
             Delivery(sink, folders.spool, opened=self._tracked(sink), told=heartbeat.warning)
-            for sink in sinks(plan, variables, folders.outputs)
+            for sink in (*reported, *sinks(plan, variables, folders.outputs))
         ]
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="machine", daemon=True)

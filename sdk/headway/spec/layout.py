@@ -9,6 +9,11 @@ from pathlib import Path
 PLAN_VARIABLE = "HEADWAY_PLAN"
 """Set on the container: the gs:// address of plan.json. Nothing else crosses."""
 
+TRIAL_VARIABLE = "CLOUD_ML_TRIAL_ID"
+"""Set by Vertex AI on the containers of a trial of a tuning job: its number, from 1."""
+METRIC_FILE_VARIABLE = "CLOUD_ML_HP_METRIC_FILE"
+"""Set by Vertex AI there too: the file in which cloudml-hypertune reports the trial's metric."""
+
 RUNTIME_COMMAND = ("python3", "-m", "headway.runtime")
 
 LABEL_RUN = "headway-run"
@@ -209,6 +214,11 @@ class ContainerLayout:
     def champion(self) -> Path:
         """Folder of the model that the run's own is compared with."""
         return self.root / "champion"
+
+    @property
+    def reported(self) -> Path:
+        """Where training code of a sweep's trial finds the file of cloudml-hypertune, if it uses that."""
+        return self.root / "spool" / "output.metrics"
 
 
 class TrainingVariables:

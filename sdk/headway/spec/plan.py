@@ -176,7 +176,9 @@ class Plan(_Value):
                 "run_id": f"{job}-t{trial_id}",
                 "argv": tuple(argv(args)),
                 "config": {**self.config, "args": args},
-                "promote": None,  # a trial is a measurement: the winner, trained in full, may take over
+                # a trial is a measurement: the winner, trained in full, is registered and may take over
+                "promote": None,
+                "tracking": self.tracking.model_copy(update={"register_as": None}),
                 "sweep": self.sweep.model_copy(update={"trial": trial_id}),
             }
         )

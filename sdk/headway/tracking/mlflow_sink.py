@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.errors import Refused, RemoteError
-from headway.spec.layout import TAG_RUN
+from headway.spec.layout import TAG_RUN, TAG_SWEEP
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 from headway.tracking import models
@@ -64,8 +64,8 @@ class MLflowSink:
         with _calling(uri):
             self._client = MlflowClient(tracking_uri=uri)
             experiment = self._experiment()
-            run = self._found(experiment) or self._client.create_run(
-                experiment, run_name=self._plan.run_id, tags=self._tags
+            run = self._found(experiment, self._plan.run_id) or self._client.create_run(
+                experiment, run_name=self._plan.run_id, tags={**self._tags, **self._parent(experiment)}
             )
             self._run_id = run.info.run_id
             self._params = dict(run.data.params)
@@ -108,10 +108,28 @@ class MLflowSink:
                 raise
             return str(found.experiment_id)
 
-    def _found(self, experiment: str) -> Any:
-        condition = f"tags.`{TAG_RUN}` = '{self._plan.run_id}'"
-        runs = self._client.search_runs([experiment], filter_string=condition, max_results=1)
+    def _found(self, experiment: str, run_id: str) -> Any:
+        """The first run of that id, None where there is none."""
+        runs = self._client.search_runs(
+            [experiment],
+            filter_string=f"tags.`{TAG_RUN}` = '{run_id}'",
+            max_results=1,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )
         return runs[0] if runs else None
+
+    def _parent(self, experiment: str) -> dict[str, str]:
+        """Of a trial, the tag that makes its run a child of its sweep's, which is made where it is absent."""
+        if (sweep := self._plan.sweep) is None:
+            return {}
+        if (parent := self._found(experiment, sweep.id)) is None:
+            marks = {TAG_RUN: sweep.id, TAG_SWEEP: sweep.id}
+            made = self._client.create_run(experiment, run_name=sweep.id, tags=marks)
+            # another trial may have made one at the same time: the first is all trials' parent
+            parent = self._found(experiment, sweep.id) or made
+            if parent.info.run_id != made.info.run_id:
+                self._client.delete_run(made.info.run_id)
+        return {"mlflow.parentRunId": parent.info.run_id}
 
     def _log_params(self, values: Mapping[str, str]) -> None:
         """A parameter cannot be changed in MLflow: one of another value goes below `hparams/`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from headway.spec.layout import TAG_RUN
+from headway.spec.layout import TAG_RUN, TAG_SWEEP, TAG_TRIAL
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 from headway.tracking.spool import Event
@@ -53,12 +53,13 @@ class Sink(Protocol):
 
 def parameters(plan: Plan) -> dict[str, str]:
     """A plan's parameters: the entrypoint's arguments by their names, the rest of the config dotted."""
-    rest = {key: value for key, value in plan.config.items() if key not in ("args", "name")}
+    rest = {key: value for key, value in plan.config.items() if key not in ("args", "name", "sweep")}
     return flat(rest) | flat(plan.config.get("args", {}))
 
 
 def tags(plan: Plan, environment: Mapping[str, str]) -> dict[str, str]:
     """What identifies a run: digests of code, image and data, the platform's job, and the way back."""
+    sweep = plan.sweep
     return {
         TAG_RUN: plan.run_id,
         "headway.name": plan.name,
@@ -70,6 +71,8 @@ def tags(plan: Plan, environment: Mapping[str, str]) -> dict[str, str]:
         "headway.machine": plan.machine.type,
         "headway.outputs": plan.base_output_uri,
         **{f"headway.data.{pin.path}": pin.md5 for pin in plan.data},
+        **({TAG_SWEEP: sweep.id} if sweep else {}),
+        **({TAG_TRIAL: sweep.trial} if sweep and sweep.trial else {}),
     }
 
 

@@ -42,6 +42,7 @@ class WandbSink:
                 project=self._plan.tracking.experiment,
                 id=self._plan.run_id,
                 name=self._plan.run_id,
+                group=self._plan.sweep.id if self._plan.sweep else None,
                 resume="allow",
                 mode="online" if self._key else "offline",
                 dir=str(self._folder),

@@ -157,6 +157,8 @@ class World:
         self.store = MemoryStore()
         self.folders = ContainerLayout(root / "run")
         self.secrets: dict[str, str] = {}
+        self.words: list[str] = []
+        self.cancelled: list[Plan] = []
         self.layout = BucketLayout(BUCKET)
 
     def submit(self, files: Mapping[str, str], **plan: object) -> Plan:
@@ -178,7 +180,14 @@ class World:
             "AIP_MODEL_DIR": f"gs://{BUCKET}/headway/runs/{RUN}/model/",
             **variables,
         }
-        return Container(platform, lambda _: self.store, lambda _, name: self.secrets[name], self.folders)
+        return Container(
+            platform,
+            lambda _: self.store,
+            lambda _, name: self.secrets[name],
+            self.folders,
+            cancel=self.cancelled.append,
+            words=self.words,
+        )
 
     @property
     def status(self) -> RunStatus:
