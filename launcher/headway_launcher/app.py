@@ -14,6 +14,7 @@ from headway_launcher.commands import (
     follow,
     gpus,
     local,
+    models,
     plan,
     runs,
     submit,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
     ("config", "The config file: its schema, and what it comes to.", config.COMMANDS),
     ("data", "The data that runs read.", data.COMMANDS),
+    ("models", "Registered models, and who is champion.", models.COMMANDS),
     ("local", "The local stack: Google Cloud's part, played on this machine.", local.COMMANDS),
 )
 

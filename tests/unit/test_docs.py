@@ -262,6 +262,26 @@ def test_json_md_has_every_key_of_a_why() -> None:
     assert [field.name for field in fields(Difference) if f"`{field.name}`" not in text] == []
 
 
+def test_json_md_has_every_key_of_a_model_and_its_versions_and_of_a_promotion() -> None:
+    from headway.jobs.models import ModelHistory, VersionView
+    from headway.spec.promotion import Gate, Promoted
+
+    assert documented_keys("model") == set(ModelHistory.model_fields)
+    text = sections(DOCS / "json.md")
+    assert [key for key in VersionView.model_fields if f"`{key}`" not in text["model"]] == []
+    keys = (*Promoted.model_fields, *Gate.model_fields)
+    assert [key for key in keys if f"`{key}`" not in text["run"]] == []
+
+
+def test_models_md_has_every_tag_of_a_version() -> None:
+    from headway.spec import layout
+
+    tags = {layout.TAG_RUN, layout.TAG_MODEL, layout.TAG_REPLACED, layout.TAG_ROLLED_BACK}
+    tags |= {layout.TAG_PROMOTED_BY, layout.TAG_PROMOTION, layout.TAG_COMPARISON}
+    documented = {word for word in first_words(table("models.md")) if word.startswith("headway.")}
+    assert documented == tags
+
+
 def test_json_md_has_every_key_of_the_stack() -> None:
     assert documented_keys("stack") == {"version", *(field.name for field in fields(Record))}
 

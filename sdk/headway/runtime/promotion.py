@@ -194,7 +194,7 @@ class Bench:
         if uri is None:
             raise NotFound(
                 f"it has no tag {layout.TAG_MODEL} with the gs:// address of its model",
-                hint="no run registered it: set the tag by hand",
+                hint="no run registered it: set the tag, or move the alias by: launch models promote",
             )
         return self._evaluate("champion", self._fetch(uri))
 
