@@ -18,9 +18,10 @@ from headway_emulator.api.recording import Recording
 from headway_emulator.api.rest import Service, error_response
 from headway_emulator.errors import ApiError, unimplemented
 from headway_emulator.hosts import SERVICES
-from headway_emulator.services import cloudscheduler, metadata
+from headway_emulator.services import cloudscheduler, metadata, run
 from headway_emulator.services.artifactregistry import service as artifactregistry
 from headway_emulator.services.cloudbuild import service as cloudbuild
+from headway_emulator.services.cloudfunctions import service as cloudfunctions
 from headway_emulator.services.control import page as control_page
 from headway_emulator.services.control import service as control
 from headway_emulator.services.logging import service as logging
@@ -35,12 +36,14 @@ from headway_emulator.world import World
 DOCUMENTS = {
     "aiplatform": ("v1", "v1beta1"),
     "cloudbuild": ("v1", "v2"),
+    "cloudfunctions": ("v1", "v2"),
     "cloudresourcemanager": ("v1", "v3"),
     "cloudscheduler": ("v1",),
     "iam": ("v1",),
     "logging": ("v2",),
     "monitoring": ("v3",),
     "artifactregistry": ("v1",),
+    "run": ("v1", "v2"),
     "secretmanager": ("v1",),
     "serviceusage": ("v1", "v1beta1"),
 }
@@ -56,6 +59,8 @@ def services(world: World) -> list[Service]:
         aiplatform.service(world),
         cloudbuild.service(world),
         cloudscheduler.service(world),
+        cloudfunctions.service(world),
+        run.service(world),
         cloudresourcemanager.service(world),
         iam.service(world),
         serviceusage.service(world),
@@ -97,7 +102,8 @@ def build(world: World) -> Starlette:
         if service.name == control.NAME:
             continue  # its paths have the prefix already
         unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
-        routes.append(Mount(f"/{service.name}", routes=[*service.routes(), unknown]))
+        own = [Route(app.path, app) for app in service.apps]
+        routes.append(Mount(f"/{service.name}", routes=[*own, *service.routes(), unknown]))
     for name in sorted(set(SERVICES.values()) - {service.name for service in found}):
         routes.append(Mount(f"/{name}", routes=[Route("/{path:path}", _no_service(name), methods=VERBS)]))
     routes += [route for service in found for route in service.routes()]
@@ -109,6 +115,8 @@ def build(world: World) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await front.close()
+        for app in (app for service in found for app in service.apps):
+            await app.close()
 
     handlers = {Exception: _broken}
     return Starlette(routes=routes, lifespan=lifespan, middleware=[recording], exception_handlers=handlers)

@@ -18,6 +18,7 @@ from headway_emulator.engine.executors.process_groups import end_strays
 from headway_emulator.engine.executors.processes import ProcessExecutor
 from headway_emulator.engine.executors.protocol import Executor
 from headway_emulator.engine.faults import Faults
+from headway_emulator.engine.functions.functions import Functions
 from headway_emulator.engine.images.images import NotedImages
 from headway_emulator.engine.jobs.custom_jobs import Jobs
 from headway_emulator.engine.jobs.trainings import Trainings
@@ -54,6 +55,8 @@ def open_world(settings: Settings) -> World:
     builds.recover()
     trainings.recover()
     tuning.recover()
+    functions = Functions(settings, store, clock, Objects(settings.storage_url, settings.project))
+    functions.recover()
     scheduler = Scheduler(settings, store, clock)
     scheduler.recover()
     return World(
@@ -68,12 +71,14 @@ def open_world(settings: Settings) -> World:
         faults,
         recorder,
         scheduler,
+        functions,
     )
 
 
 def close(world: World) -> None:
-    """Builds and process jobs are ended; containers go on running."""
+    """Functions, builds and process jobs are ended; containers go on running."""
     world.scheduler.close()
+    world.functions.close()
     world.builds.close()
     world.tuning.close()
     world.trainings.close()

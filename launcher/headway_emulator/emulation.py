@@ -25,7 +25,7 @@ from headway_emulator.storage_server import StorageServer
 from headway_emulator.world import World
 
 RESET = "/emulator/reset"
-FORGOTTEN = ("state.sqlite3", "requests.sqlite3", "jobs", "builds")
+FORGOTTEN = ("state.sqlite3", "requests.sqlite3", "jobs", "builds", "functions")
 """What a reset deletes of the state folder, besides the storage server's objects."""
 LEAVE_SECONDS = 2.0
 """How long a reset waits for requests that are being answered."""

@@ -73,6 +73,11 @@ def of_job(settings: Settings, bundle: Path) -> Environment:
     return Environment(_proxied(settings, str(bundle)))
 
 
+def of_function(settings: Settings, bundle: Path) -> Environment:
+    """For a function, which is a process of this machine with every executor."""
+    return Environment(_proxied(settings, str(bundle)))
+
+
 def in_container(settings: Settings, bundle: Path) -> Environment:
     """Credentials there come from the metadata server, as on Google's machines."""
     return Environment(_proxied(settings, CONTAINER_BUNDLE), mounts={str(bundle): CONTAINER_BUNDLE})

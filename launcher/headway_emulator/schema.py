@@ -27,6 +27,7 @@ PACKAGES: Mapping[str, str] = {
     "aiplatform": "google.cloud.aiplatform",
     "artifactregistry": "google.devtools.artifactregistry",
     "cloudbuild": "google.devtools.cloudbuild",
+    "cloudfunctions": "google.cloud.functions",
     "cloudscheduler": "google.cloud.scheduler",
     "logging": "google.logging",
     "monitoring": "google.monitoring",

@@ -8,6 +8,7 @@ from headway_emulator.api.recording import Recorder
 from headway_emulator.engine.builds.builds import Builds
 from headway_emulator.engine.clock import Clock
 from headway_emulator.engine.faults import Faults
+from headway_emulator.engine.functions.functions import Functions
 from headway_emulator.engine.images.images import Images
 from headway_emulator.engine.jobs.custom_jobs import Jobs
 from headway_emulator.engine.jobs.trainings import Trainings
@@ -33,6 +34,7 @@ class World:
     faults: Faults
     recorder: Recorder
     scheduler: Scheduler
+    functions: Functions
 
     def location(self, project: str, location: str) -> str:
         """The parent as Vertex AI spells it in names: with the project's number."""

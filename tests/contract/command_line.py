@@ -23,6 +23,7 @@ APIS = (
     "aiplatform",
     "artifactregistry",
     "cloudbuild",
+    "cloudfunctions",
     "cloudresourcemanager",
     "cloudscheduler",
     "iam",

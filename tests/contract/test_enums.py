@@ -20,6 +20,7 @@ MODULES = {
     "google.cloud.scheduler.v1": "google.cloud.scheduler_v1.types",
     "google.devtools.artifactregistry.v1": "google.cloud.artifactregistry_v1.types",
     "google.cloud.secretmanager.v1": "google.cloud.secretmanager_v1.types",
+    "google.cloud.functions.v2": "google.cloud.functions_v2.types",
     "google.iam.v1": "google.iam.v1.policy_pb2",
     "google.logging.type": "google.logging.type.log_severity_pb2",
     "google.api.LabelDescriptor": "google.api.label_pb2",
@@ -33,6 +34,7 @@ NOT_IN_CLIENTS = {
     "BuildTrigger.includeBuildLogs",
     "DisableServiceRequest.checkIfServiceHasUsage",
     "PlatformLogsConfig.loggingState",
+    "ServiceConfig.directVpcEgress",
     "PlatformLogsConfig.severityLevel",
 }
 """Enums of the discovery documents that the installed clients do not know: nobody can send their numbers."""

@@ -69,6 +69,14 @@ def _methods(service: Service) -> Sequence[Mapping[str, str]]:
     return [
         {"name": rule.name, "verb": rule.verb, "path": rule.path, "permission": rule.permission}
         for rule in service.rules
+    ] + [
+        {
+            "name": app.name,
+            "verb": "ANY",
+            "path": f"/{service.name}{app.path.replace(':path', '')}",
+            "permission": app.permission,
+        }
+        for app in service.apps
     ]
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -61,6 +61,20 @@ class Rule:
     permission: str = ""
 
 
+class App(Protocol):
+    """An ASGI application below a service's prefix, for what is no method with JSON in and out."""
+
+    name: str
+    path: str
+    """With {variables}; any verb."""
+    permission: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def close(self) -> None:
+        """With the server; it may be called again after that."""
+
+
 @dataclass(frozen=True)
 class Service:
     """One emulated API; `fidelity` says in a sentence how far it goes."""
@@ -68,6 +82,7 @@ class Service:
     name: str
     fidelity: str
     rules: Sequence[Rule]
+    apps: Sequence[App] = ()
 
     def routes(self) -> list[Route]:
         return [Route(rule.path, _Endpoint(self.name, rule), methods=[rule.verb]) for rule in self.rules]

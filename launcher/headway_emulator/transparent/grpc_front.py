@@ -33,8 +33,8 @@ STOP_SECONDS = 1.0
 DETAILS = "grpc-status-details-bin"
 PASSED_ON = ("x-", "authorization", "user-agent")
 """The metadata that a REST client would send as headers."""
-OTHER_OWNER = "/artifactregistry"
-"""Its operations have the paths of Vertex AI's, which are looked up first where no host tells whose it is."""
+OTHER_OWNERS = ("/artifactregistry", "/cloudfunctions")
+"""Their operations have the paths of Vertex AI's, which come first where no host tells whose it is."""
 OPTIONS = (("grpc.max_receive_message_length", MESSAGE_BYTES), ("grpc.so_reuseport", 0))
 
 
@@ -87,8 +87,11 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
         found = await self._backend.call(rest, headers, seconds)
         if found[0] != HTTPStatus.NOT_FOUND or method.prefix is not None or self._prefix:
             return found
-        other = await self._backend.call(to_rest(method, request, OTHER_OWNER), headers, seconds)
-        return found if other[0] == HTTPStatus.NOT_FOUND else other
+        for owner in OTHER_OWNERS:
+            other = await self._backend.call(to_rest(method, request, owner), headers, seconds)
+            if other[0] != HTTPStatus.NOT_FOUND:
+                return other
+        return found
 
 
 def _headers(metadata: Any) -> dict[str, str]:

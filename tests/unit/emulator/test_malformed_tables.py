@@ -7,6 +7,7 @@ import pytest
 from tests.contract import (
     test_artifacts,
     test_builds_malformed,
+    test_functions,
     test_logging,
     test_malformed_vertex,
     test_models,
@@ -36,6 +37,7 @@ SOURCES: dict[str, list[str]] = {
     "aiplatform, tuning": [source for source, rows in test_tuning.BAD.items() for _ in rows],
     "artifactregistry": [row[5] for row in test_artifacts.MALFORMED if row[3] in REFUSALS],
     "cloudbuild": [bad.source for bad in test_builds_malformed.ALL.values()],
+    "cloudfunctions": [in_brackets(row[0]) for row in test_functions.REFUSED],
     "cloudscheduler": [in_brackets(row[0]) for row in test_scheduler.REFUSED],
     "logging": [row[3] for row in test_logging.MALFORMED],
     "monitoring": [in_brackets(row[0]) for row in test_monitoring.UNWRITABLE],

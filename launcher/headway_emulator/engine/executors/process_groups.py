@@ -47,6 +47,11 @@ class ProcessGroup:
             raise
 
     @property
+    def pid(self) -> int:
+        """Of the command, and of its group."""
+        return self._child.pid
+
+    @property
     def stdout(self) -> IO[bytes]:
         assert self._child.stdout is not None
         return self._child.stdout
