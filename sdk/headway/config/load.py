@@ -59,15 +59,21 @@ class Loaded:
         return _as_error([Problem(path, message, hint)], self.path, self.sources)
 
 
-def load(path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] = {}) -> Loaded:
+def load(
+    path: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] = {}, *, sweep: bool = False
+) -> Loaded:
     """Read a config: default < file < `key=value` words < flags. No network.
 
+    For a `sweep`, a word may give an argument a range; one with a plain value takes it out of the sweep.
     Raises ConfigError for the first thing wrong, with all others in its details.
     """
     file = _existing(path)
     known = facts(file.parent)
     read = document.read(file)
-    values, sources = _apply(read, file, [*words.parse(overrides), *words.from_flags(flags)])
+    changes = [*words.parse(overrides, sweep=sweep), *words.from_flags(flags)]
+    values, sources = _apply(read, file, changes)
+    if sweep:
+        _take_out(values, changes)
     values, problems = resolve(_without_blanks(values, ()))
     spec = None
     try:
@@ -121,6 +127,16 @@ def _set(values: dict[str, Any], path: KeyPath, value: Any) -> bool:
             return False
     values[path[-1]] = value
     return True
+
+
+def _take_out(values: dict[str, Any], changes: Sequence[words.Change]) -> None:
+    """Vary no argument that a word gives one value."""
+    section = values.get("sweep")
+    varied = section.get("parameters") if isinstance(section, dict) else None
+    if isinstance(varied, dict):
+        for change in changes:
+            if change.path[0] == "args" and len(change.path) > 1:
+                varied.pop(change.path[1], None)
 
 
 def _without_blanks(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:

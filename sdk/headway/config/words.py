@@ -9,9 +9,11 @@ from typing import Any
 from headway.config import document, keys
 from headway.config.document import KeyPath
 from headway.errors import ConfigError
+from headway.spec.parameter import is_swept
 from headway.spec.scalars import scalar
 
 _TEXT_ONLY = (("environment", "env"), ("environment", "secrets"))
+_SWEPT = ("sweep", "parameters")
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,12 @@ class Change:
     label: str
 
 
-def parse(words: Sequence[str]) -> list[Change]:
-    """Read `args.lr=0.01` and the like. Raises ConfigError naming the word that is none."""
-    return [_parse(word) for word in words]
+def parse(words: Sequence[str], *, sweep: bool = False) -> list[Change]:
+    """Read `args.lr=0.01` and the like. Raises ConfigError naming the word that is none.
+
+    For a `sweep`, `args.lr=1e-4..1e-2` is the range of a parameter.
+    """
+    return [_parse(word, sweep) for word in words]
 
 
 def from_flags(flags: Mapping[str, object]) -> list[Change]:
@@ -44,7 +49,7 @@ def flag_name(dotted: str) -> str:
     return "--" + dotted.rpartition(".")[2].replace("_", "-")
 
 
-def _parse(word: str) -> Change:
+def _parse(word: str, sweep: bool) -> Change:
     label = f"command line: {word}"
     dotted, equals, text = word.partition("=")
     if not equals:
@@ -52,6 +57,8 @@ def _parse(word: str) -> Change:
     path = _known(dotted.strip(), label)
     if path[:-1] in _TEXT_ONLY:
         return Change(path, text, label)
+    if path[:-1] == _SWEPT or (sweep and path[0] == "args" and is_swept(text)):
+        return Change((*_SWEPT, path[-1]), text, label)
     try:
         return Change(path, _value(text), label)
     except ValueError as error:

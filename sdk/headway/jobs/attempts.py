@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from headway.cloud import vertex
+from headway.cloud import tuning, vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
+from headway.cloud.tuning import TuningJobs
 from headway.errors import (
     DeadlinePassed,
     Exhausted,
@@ -22,7 +23,7 @@ from headway.errors import (
     RemoteError,
     interruptible,
 )
-from headway.jobs.claim import Claim, read_plan
+from headway.jobs.claim import Claim, read_plan, read_sweep
 from headway.jobs.progress import Progress
 from headway.spec import layout
 from headway.spec.plan import Plan
@@ -56,6 +57,11 @@ class Attempt(BaseModel):
 _ATTEMPTS = TypeAdapter(tuple[Attempt, ...])
 
 
+def jobs_client(plan: Plan, services: Services, region: str) -> vertex.CustomJobs | TuningJobs:
+    """Vertex AI's jobs of the plan's kind: a sweep is a tuning job."""
+    return services.tuning(region) if plan.sweep else services.jobs(region)
+
+
 def find_job(services: Services, plan: Plan) -> vertex.Job | None:
     """The run's job: of those that carry its label, in all of the plan's regions, the one that counts."""
     return next(iter(_jobs_of(plan, services)), None)
@@ -68,7 +74,9 @@ def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
     """
 
     def made(region: str) -> list[vertex.Job]:
-        return list(services.jobs(region).labelled(layout.LABEL_RUN, plan.run_id))
+        jobs = jobs_client(plan, services, region).labelled(layout.LABEL_RUN, plan.run_id)
+        wanted = plan.labels.get(layout.LABEL_SWEEP)  # a sweep that went on has several, each with its plan
+        return [job for job in jobs if job.labels.get(layout.LABEL_SWEEP) == wanted]
 
     regions = plan.regions
     found = [made(regions[0])] if len(regions) == 1 else ask_each(made, regions)
@@ -111,7 +119,7 @@ def only_job(plan: Plan, services: Services, progress: Progress) -> vertex.Job |
     for other in jobs[1:]:
         if other.state not in vertex.ENDED:
             with suppress(Refused):  # it ended meanwhile
-                services.jobs(other.region).cancel(other.name)
+                jobs_client(plan, services, other.region).cancel(other.name)
                 progress.step("job", f"{other.name} is cancelled: another submit made {jobs[0].name}")
     return jobs[0] if jobs else None
 
@@ -139,7 +147,7 @@ def obtain(
             continue  # given up meanwhile: ours to claim
         job = only_job(theirs, services, progress)
         if job and not goes_on(job, theirs):
-            progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
+            progress.step("job", submitted_before(job, theirs))
             return theirs, granted(job, theirs, services)
         if job and _moved_on(claim := Claim(theirs, services.store), job, services, progress):
             return theirs, create(claim, services, progress)
@@ -155,16 +163,26 @@ def obtain(
     )
 
 
+def submitted_before(job: vertex.Job, plan: Plan) -> str:
+    """What a submit says that found its run there."""
+    if plan.sweep:
+        return f"{plan.run_id} was started before: {job.state}"
+    return f"{plan.run_id} was submitted before: {job.state} (--again for another)"
+
+
 def same_run(plan: Plan, services: Services) -> Plan:
     """The plan that the run was claimed with: its job is where that one sent it, whatever ours would say.
 
     Raises NotFound where nobody has claimed it, and InputError where its content is another.
     """
-    theirs = read_plan(plan.run_id, services)
+    sweep = plan.sweep
+    theirs = read_sweep(sweep.id, services, sweep.attempt) if sweep else read_plan(plan.run_id, services)
     if theirs.claim != plan.claim:  # an id holds 8 of its 64 characters
         raise InputError(
             f"a run of other content has the id {plan.run_id} by chance",
-            hint="submit with --again, which gives this one a number",
+            hint="change anything in its config"
+            if sweep
+            else "submit with --again, which gives this one a number",
         )
     return theirs
 
@@ -192,7 +210,7 @@ def _moved_on(claim: Claim, job: vertex.Job, services: Services, progress: Progr
 
 def _read_back(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
     with suppress(RemoteError):  # then what its creation answered is compared
-        job = services.jobs(job.region).get(job.name)
+        job = jobs_client(plan, services, job.region).get(job.name)
     return granted(job, plan, services)
 
 
@@ -222,7 +240,7 @@ def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
     if not unlike:
         return job
     with suppress(Refused):  # it ended meanwhile
-        services.jobs(job.region).cancel(job.name)
+        jobs_client(plan, services, job.region).cancel(job.name)
     raise RemoteError(
         f"Vertex AI did not grant {plan.run_id} what was asked for; its job is cancelled",
         details=[*(f"{key}: asked for {asked[key]}, got {got[key]}" for key in unlike), job.name],
@@ -266,18 +284,19 @@ def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
 def _create_one(claim: Claim, services: Services) -> vertex.Job:
     """Send the creation once; where no answer came, look whether it was made nevertheless."""
     plan, candidate, number = claim.plan, claim.plan.candidates[claim.attempt - 1], claim.attempt
-    words = services.place.words
-    body = vertex.render(plan, candidate)
+    launch, words = "launch sweep" if plan.sweep else "launch", services.place.words
+    body = tuning.render(plan, candidate) if plan.sweep else vertex.render(plan, candidate)
     if number > 1:
         body["labels"] = {**body["labels"], layout.LABEL_ATTEMPT: str(number)}
     if claim.holder > 1:
         body["labels"] = {**body["labels"], layout.LABEL_HOLDER: str(claim.holder)}
     with interruptible(
         f"stopped while the job of {plan.run_id} was being created: it may have been",
-        f"look with: launch status{words} {plan.run_id}; stop it with: launch cancel{words} {plan.run_id}",
+        f"look with: {launch} status{words} {plan.run_id}; "
+        f"stop it with: {launch} cancel{words} {plan.run_id}",
     ):
         try:
-            return services.jobs(candidate.region).create(body)
+            return jobs_client(plan, services, candidate.region).create(body)
         except Refused:
             raise
         except RemoteError:

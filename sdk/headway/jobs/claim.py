@@ -97,18 +97,28 @@ class Claim:
 
 def read_plan(run_id: str, services: Services) -> Plan:
     """The plan of a run that somebody claimed. Raises NotFound where the bucket holds none."""
-    place = services.place
-    listed = f"list them with: launch list{place.words}"
-    if not run_id or "/" in run_id:
-        raise InputError(f"{run_id!r} is no run id", hint=listed)
+    name = BucketLayout(services.place.bucket).plan(run_id)
+    return _read(name, run_id, "run", f"launch list{services.place.words}", services)
+
+
+def read_sweep(sweep_id: str, services: Services, attempt: int = 1) -> Plan:
+    """The plan of one of a sweep's tuning jobs. Raises NotFound where the bucket holds none."""
+    name = BucketLayout(services.place.bucket).sweep_plan(sweep_id, attempt)
+    return _read(name, sweep_id, "sweep", f"launch sweep list{services.place.words}", services)
+
+
+def _read(name: str, wanted: str, what: str, listing: str, services: Services) -> Plan:
+    place, listed = services.place, f"list them with: {listing}"
+    if not wanted or "/" in wanted:
+        raise InputError(f"{wanted!r} is no {what} id", hint=listed)
     try:
-        return Plan.model_validate_json(services.store.read(BucketLayout(place.bucket).plan(run_id)))
+        return Plan.model_validate_json(services.store.read(name))
     except NotFound as error:
         where = "the local stack" if place.profile == LOCAL else f"gs://{place.bucket}"
-        raise NotFound(f"there is no run {run_id} in {where}", hint=listed) from error
+        raise NotFound(f"there is no {what} {wanted} in {where}", hint=listed) from error
     except ValidationError as error:
         raise RemoteError(
-            f"the plan of {run_id} cannot be read: it was written by another version of headway",
+            f"the plan of {wanted} cannot be read: it was written by another version of headway",
             hint="upgrade headway here",
         ) from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,8 @@ from headway.jobs import outlook
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
 from headway.spec.place import UNSTARTED, Place
-from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, image_uri, make_plan
+from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, image_uri, make_plan, make_sweep_plan
+from headway.spec.sweep import pinned
 from headway.spec.unfit import Unfit
 
 Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
@@ -106,14 +108,32 @@ class Preview:
         return "\n".join(lines)
 
 
-def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Loaded:
+def check(
+    config: Path,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    *,
+    sweep: bool = False,
+) -> Loaded:
     """Read the config and look for the files that it names: all that can be wrong wherever it runs.
 
     To be called before a place is found, which may mean that a stack is started. Raises ConfigError.
     """
-    loaded = load(config, overrides, flags or {})
+    loaded = load(config, overrides, flags or {}, sweep=sweep)
     check_files(loaded)
+    if sweep:
+        with _located(loaded):
+            pinned(loaded.spec.sweep, "")
     return loaded
+
+
+@contextmanager
+def _located(loaded: Loaded) -> Iterator[None]:
+    """What cannot be had is told with the place in the config that asks for it."""
+    try:
+        yield
+    except Unfit as error:
+        raise loaded.error(error.key, error.message, hint=error.hint) from error
 
 
 def prepare(
@@ -122,9 +142,10 @@ def prepare(
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
     place: Place,
+    sweep: bool = False,
 ) -> Prepared:
     """Read the config, pack the code, digest the environment and pin the data. Raises InputError."""
-    loaded = check(config, overrides, flags)
+    loaded = check(config, overrides, flags, sweep=sweep)
     spec = loaded.spec
     pins = read_pins(loaded.root, spec.data) + _holdout(loaded)
     bundle = pack(loaded.root, exclude=[*spec.tracked, *_wheels(loaded)])
@@ -138,10 +159,9 @@ def prepare(
     code = CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size)
     uri = image_uri(place, environment.digest)
     image = ImagePin(digest=environment.digest, base=spec.environment.base, uri=uri)
-    try:
-        plan = make_plan(spec, place, code=code, image=image, data=pins, facts=loaded.facts)
-    except Unfit as error:
-        raise loaded.error(error.key, error.message, hint=error.hint) from error
+    made = make_sweep_plan if sweep else make_plan
+    with _located(loaded):
+        plan = made(spec, place, code=code, image=image, data=pins, facts=loaded.facts)
     return Prepared(loaded, place, bundle, environment, plan)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
+from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import (
@@ -45,14 +46,22 @@ def submit(
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
         services = services or Services(place)
         found = planning.look_up(prepared, services)
-        if found.claimed and not again and (run := _running(prepared.plan, services, progress)):
-            return run
-        _require_data(prepared, found)
-        _provide_image(prepared, found, services, progress)
-        _provide_bundle(prepared, found, services.store, progress)
+        if found.claimed and not again and (known := running(prepared.plan, services, progress)):
+            return Run(known[0], services, job=known[1])
+        provide(prepared, found, services, progress)
         # Google's client takes a second to load: now, so that no Ctrl-C then leaves a claim without a job
         services.jobs(prepared.plan.regions[0])
     return _obtain(prepared, services, again, progress)
+
+
+def provide(prepared: Prepared, found: Found, services: Services, progress: Progress) -> None:
+    """Make what the plan needs and the place lacks: image and bundle. Data it only asks for.
+
+    Raises DataNotReady, BuildFailed and RemoteError.
+    """
+    _require_data(prepared, found)
+    _provide_image(prepared, found, services, progress)
+    _provide_bundle(prepared, found, services.store, progress)
 
 
 def _require_data(prepared: Prepared, found: Found) -> None:
@@ -111,8 +120,8 @@ def _claim_next(prepared: Prepared, store: ObjectStore) -> Claim:
     return next(claim for claim in (Claim(plan, store) for plan in plans) if claim.take())
 
 
-def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
-    """The run of a claim that is there already; None where it has no job (yet), or goes on elsewhere."""
+def running(plan: Plan, services: Services, progress: Progress) -> tuple[Plan, vertex.Job] | None:
+    """Plan and job of a claim that is there already; None where it has no job (yet), or goes on elsewhere."""
     try:
         theirs = attempts.same_run(plan, services)
     except NotFound:
@@ -120,5 +129,5 @@ def _running(plan: Plan, services: Services, progress: Progress) -> Run | None:
     job = attempts.only_job(theirs, services, progress)
     if job is None or attempts.goes_on(job, theirs):
         return None
-    progress.step("job", f"{plan.run_id} was submitted before: {job.state} (--again for another)")
-    return Run(theirs, services, job=attempts.granted(job, theirs, services))
+    progress.step("job", attempts.submitted_before(job, theirs))
+    return theirs, attempts.granted(job, theirs, services)

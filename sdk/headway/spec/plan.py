@@ -170,10 +170,9 @@ class Plan(_Value):
         except ValueError as error:
             raise InputError(f"trial {trial_id} cannot be run: {error}") from error
         args: dict[str, ArgValue] = {**self.config.get("args", {}), **values}
-        job = self.sweep.id if self.sweep.attempt == 1 else f"{self.sweep.id}-{self.sweep.attempt}"
         return self.model_copy(
             update={
-                "run_id": f"{job}-t{trial_id}",
+                "run_id": self.sweep.run_id(trial_id),
                 "argv": tuple(argv(args)),
                 "config": {**self.config, "args": args},
                 # a trial is a measurement: the winner, trained in full, is registered and may take over

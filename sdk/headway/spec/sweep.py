@@ -113,6 +113,10 @@ class SweepPin(BaseModel):
     attempt: int = 1
     trial: str | None = None
 
+    def run_id(self, trial: str) -> str:
+        """The id of one trial's run."""
+        return f"{self.id}{f'-{self.attempt}' if self.attempt > 1 else ''}-t{trial}"
+
     def values(self, given: Mapping[str, object]) -> dict[str, Value]:
         """A trial's words as values of their parameters, in the order of the sweep.
 
