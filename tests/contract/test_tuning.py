@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -584,5 +585,36 @@ def test_processes_end_with_a_killed_emulator_and_the_next_trials_follow(
         assert job.state == JobState.JOB_STATE_SUCCEEDED
         assert [trial.state for trial in job.trials] == [Trial.State.INFEASIBLE, Trial.State.SUCCEEDED]
         assert "was lost when the emulator stopped" in job.trials[0].infeasible_reason
+    finally:
+        emulator.stop()
+
+
+def test_a_job_whose_emulator_is_killed_again_and_again_runs_no_trial_twice(
+    storage_server: StorageServer, tmp_path: Path
+) -> None:
+    """Each trial notes itself when it begins; one that was lost with the emulator is not repeated."""
+    begun = tmp_path / "begun"
+    note = f"import os; open({str(begun)!r}, 'a').write(os.environ['CLOUD_ML_TRIAL_ID'] + chr(10))"
+    work = "import time; time.sleep(.3)"
+    emulator = Emulator(tmp_path / "state", storage_server.url)
+    emulator.start()
+    try:
+        jobs = job_client(emulator)
+        parameters = [UNIT, {"parameter_id": "n", "integer_value_spec": {"min_value": 1, "max_value": 4}}]
+        program = (note, work, BARE_REPORT, "report('accuracy', float(given['x']))")
+        name = created(jobs, tuning_job(*program, trials=9, parallel=2, study={"parameters": parameters}))
+        begun.touch()
+        for seen in (2, 4, 6):
+            until(partial(lambda least: len(begun.read_text().split()) >= least, seen), seconds=60)
+            emulator.kill()
+            emulator.start()
+        job = finished(jobs, name)
+        assert [trial.id for trial in job.trials] == [str(number + 1) for number in range(9)]
+        noted = begun.read_text().split()
+        assert len(noted) == len(set(noted)), "none began twice"
+        assert len({str(values(trial)) for trial in job.trials}) == 9
+        done = [trial.state for trial in job.trials].count(Trial.State.SUCCEEDED)
+        assert done >= 3, "two at most are lost at each kill"
+        assert job.state == JobState.JOB_STATE_SUCCEEDED
     finally:
         emulator.stop()

@@ -38,6 +38,7 @@ class Machine:
     outcome: Exited | None = None
     removed: bool = False
     told: bool = False
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -69,7 +70,7 @@ class Machine:
         self.removed = True
 
     def read(self, path: str) -> bytes | None:
-        return None
+        return self.files.get(path)
 
 
 @dataclass
@@ -170,7 +171,15 @@ class Bench:
         self.faults = Faults(self.store, self.clock)
         self.trainings = Trainings(self.settings, self.store, self.clock, self.machines, self.faults)
         self.jobs = Jobs(self.store, self.trainings)
+        self._built()
         self.trainings.recover()
+        self._recovered()
+
+    def _built(self) -> None:
+        """What stands on the trainings is put there, before they go on."""
+
+    def _recovered(self) -> None:
+        """It goes on after them."""
 
     def restart(self) -> None:
         """The emulator is gone from one moment to the next; another one starts on its state."""

@@ -111,6 +111,8 @@ class Tuning:
                 for trial in self._trials(job["name"]):
                     if trial["state"] not in OVER:
                         self._watch.add(trial["customJob"])
+                    if trial["state"] == "STOPPING":
+                        self._trainings.cancel(trial["customJob"])  # the kill may have come before that
                 self._post(job["name"])
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ class Tuning:
             return
         trials = self._trials(name)
         running = [trial for trial in trials if trial["state"] not in OVER]
-        failed = [trial for trial in trials if trial["state"] == "INFEASIBLE"]
+        failed = [trial for trial in trials if trial["state"] == "INFEASIBLE" and not trial.get("stopped")]
         most = int(job.get("maxFailedTrialCount", 0))
         if job["state"] == "JOB_STATE_CANCELLING":
             self._stop(name, running, ("JOB_STATE_CANCELLED", "CANCELLED", "CANCELED"))
@@ -253,7 +255,9 @@ class Tuning:
             reason = training.get("error", {}).get("message", training["state"])
         elif final is None:
             metric = spec["metrics"][0]["metricId"]
-            reason = f'The trial ended without a measurement of "{metric}".'
+            ended["stopped"] = stopped
+            how = "was stopped" if stopped else "ended"
+            reason = f'The trial {how} without a measurement of "{metric}".'
         else:
             return {**ended, "finalMeasurement": final}
         return {**ended, "state": "INFEASIBLE", "infeasibleReason": reason}
@@ -316,7 +320,7 @@ def _kind(name: str) -> str:
 
 
 def _trial(trial: str, custom_job: str, values: Mapping[str, Value], now: str) -> Document:
-    """As it is kept; `began`, which comes later, is the engine's own."""
+    """As it is kept; `began` and `stopped`, which come later, are the engine's own."""
     parameters = [{"parameterId": name, "value": value} for name, value in values.items()]
     return {
         "id": trial,
