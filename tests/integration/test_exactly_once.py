@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,7 +20,8 @@ from urllib.request import urlopen
 import pytest
 
 from headway_emulator.testing import Faults
-from tests.integration.submitting import Order, Outcome
+from tests.contract.servers import until
+from tests.integration.submitting import NEVER, Order, Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 800
 MOMENTS = 50
 """How often a submit is killed at a moment drawn by chance."""
+BUILD_MOMENTS = 8
+"""And one that has to build its image first."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,25 @@ class Stack:
 
     def jobs(self, region: str = "us-central1") -> Counter[str]:
         """How many jobs Vertex AI has of each name, ended ones too."""
-        address = f"{self.record['emulator_url']}/aiplatform/v1/projects/{self.record['project']}"
-        found: Counter[str] = Counter()
+        return Counter(job["labels"]["headway-name"] for job in self._all("aiplatform", "customJobs", region))
+
+    def builds(self) -> dict[str, list[str]]:
+        """The states of Cloud Build's builds, by the image that they make."""
+        found: dict[str, list[str]] = {}
+        for build in self._all("cloudbuild", "builds", "us-central1"):
+            found.setdefault(build["substitutions"]["_BASE"], []).append(build["status"])
+        return found
+
+    def _all(self, service: str, collection: str, region: str) -> Iterator[dict[str, Any]]:
+        address = f"{self.record['emulator_url']}/{service}/v1/projects/{self.record['project']}"
         token = ""
         while True:
-            listed = f"{address}/locations/{region}/customJobs?pageSize=100&pageToken={token}"
+            listed = f"{address}/locations/{region}/{collection}?pageSize=100&pageToken={token}"
             with urlopen(listed, timeout=30) as answer:
                 page = json.load(answer)
-            found.update(job["labels"]["headway-name"] for job in page.get("customJobs", []))
+            yield from page.get(collection, [])
             if not (token := page.get("nextPageToken", "")):
-                return found
+                return
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +119,101 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.launch("local", "down")
 
 
+@pytest.fixture
+def faults(stack: Stack) -> Iterator[Faults]:
+    """None at first, so that jobs run; afterwards they need not again."""
+    faults = Faults(stack.record["emulator_url"])
+    faults.clear()
+    yield faults
+    faults.clear()
+    faults.add("quota", times=0)
+
+
+@dataclass(frozen=True)
+class Deaths:
+    """All submits of this module that are killed, in waves: each wave ages the claims of those before it.
+
+    A claim whose submit died lapses after a minute, which is so waited for once and not for each test.
+    """
+
+    points: dict[str, Order]
+    moments: dict[str, Order]
+    building: dict[str, Order]
+    trips: dict[str, Order]
+    outcomes: dict[str, Outcome]
+    unsure: Outcome
+    """Not killed: of one whose creation was answered with 503, for which it looks half a minute."""
+
+    def of(self, orders: dict[str, Order]) -> list[Outcome]:
+        return [self.outcomes[name] for name in orders]
+
+
+@pytest.fixture(scope="module")
+def deaths(stack: Stack) -> Iterator[Deaths]:
+    with ThreadPoolExecutor(1) as background:
+        yield _deaths(stack, background)
+
+
+def _deaths(stack: Stack, background: ThreadPoolExecutor) -> Deaths:
+    chance = random.Random(4)
+    (whole,) = stack.submit([stack.order("whole")], at_once=1)
+    (built,) = stack.submit([stack.order("built", base("built"))], at_once=1)
+    assert (whole.errors, built.errors) == ((), ())
+    assert whole.boundaries >= 12, "look up, bundle, claim and creation are requests, and steps are told"
+    own = built.boundaries - whole.boundaries
+    assert own >= 8, "context, creation and looks at the build and its log"
+    points = {f"point-{n}": stack.order(f"point-{n}", dies_at=n) for n in range(whole.boundaries)}
+    moments = {
+        f"moment-{n}": stack.order(f"moment-{n}", dies_after=chance.uniform(0.02, 1.0))
+        for n in range(MOMENTS)
+    }
+    building = {
+        name: stack.order(name, base(name), dies_at=n) for n in range(own + 4) if (name := f"build-{n}")
+    }
+    building |= {
+        name: stack.order(name, base(name), dies_after=chance.uniform(0.3, 2.5))
+        for n in range(BUILD_MOMENTS)
+        if (name := f"build-moment-{n}")
+    }
+    outcomes: dict[str, Outcome] = {}
+    faults = Faults(stack.record["emulator_url"])
+    faults.add("response", method="aiplatform.customJobs.create", status=503)
+    unsure = background.submit(stack.submit, [stack.order("unsure")], at_once=1)
+    until(lambda: any(entry["kind"] == "response" for entry in faults.fired()))
+
+    def kill(orders: dict[str, Order], at_once: int) -> None:
+        outcomes.update(zip(orders, stack.submit(list(orders.values()), at_once=at_once), strict=True))
+
+    kill(points, 4)
+    kill(building, 4)
+    with no_quota_in_the_first_region(stack):
+        (trip,) = stack.submit([stack.order("trip", LISTED)], at_once=1)
+        assert trip.errors == ()
+        trips = {f"trip-{n}": stack.order(f"trip-{n}", LISTED, dies_at=n) for n in range(trip.boundaries)}
+        kill(trips, 8)
+    kill(moments, 2)
+    return Deaths(points, moments, building, trips, outcomes, unsure.result()[0])
+
+
+def base(name: str) -> str:
+    """A base image of its own, so that the submit has to build."""
+    return f"environment.base=python:3.11-{name}"
+
+
+@contextmanager
+def no_quota_in_the_first_region(stack: Stack) -> Iterator[None]:
+    faults = Faults(stack.record["emulator_url"])
+    fault = faults.add("quota_exceeded", region="us-central1", times=0)
+    yield
+    faults.remove(fault)
+
+
+def repeated(stack: Stack, orders: dict[str, Order]) -> list[Outcome]:
+    """The same submits once more, all to their end; those that wait for a claim to lapse cost nothing."""
+    whole = [replace(order, dies_at=NEVER, dies_after=0.0) for order in orders.values()]
+    return stack.submit(whole, at_once=12)
+
+
 def test_two_hundred_submits_at_once_from_twenty_processes_are_one_job(stack: Stack) -> None:
     outcomes = stack.submit([stack.order("many", times=10)] * 20, at_once=20)
 
@@ -115,46 +224,50 @@ def test_two_hundred_submits_at_once_from_twenty_processes_are_one_job(stack: St
     assert stack.jobs()["many"] == 1
 
 
-def test_a_submit_killed_at_any_boundary_and_repeated_is_one_job(stack: Stack) -> None:
-    (whole,) = stack.submit([stack.order("whole")], at_once=1)
-    points = range(whole.boundaries)
-    assert len(points) >= 12, "look up, bundle, claim and creation are requests, and steps are told"
+def test_a_submit_killed_at_any_boundary_and_repeated_is_one_job(stack: Stack, deaths: Deaths) -> None:
+    assert all(outcome.killed for outcome in deaths.of(deaths.points))
 
-    killed = stack.submit([stack.order(f"point-{n}", dies_at=n) for n in points], at_once=4)
-    assert [outcome.killed for outcome in killed] == [True] * len(points)
-    repeated = stack.submit([stack.order(f"point-{n}") for n in points], at_once=8)
-
-    assert [outcome.errors for outcome in repeated] == [()] * len(points)
+    assert [outcome.errors for outcome in repeated(stack, deaths.points)] == [()] * len(deaths.points)
     jobs = stack.jobs()
-    assert {n: jobs[f"point-{n}"] for n in points} == dict.fromkeys(points, 1)
+    assert {name: jobs[name] for name in deaths.points} == dict.fromkeys(deaths.points, 1)
 
 
-def test_a_submit_killed_at_fifty_random_moments_and_repeated_is_one_job(stack: Stack) -> None:
-    chance = random.Random(4)
-    moments = [chance.uniform(0.02, 1.0) for _ in range(MOMENTS)]
-    killed = stack.submit(
-        [stack.order(f"moment-{n}", dies_after=after) for n, after in enumerate(moments)], at_once=2
-    )
-    assert any(outcome.killed for outcome in killed)
-    repeated = stack.submit([stack.order(f"moment-{n}") for n in range(MOMENTS)], at_once=8)
+def test_a_submit_killed_at_fifty_random_moments_and_repeated_is_one_job(
+    stack: Stack, deaths: Deaths
+) -> None:
+    assert any(outcome.killed for outcome in deaths.of(deaths.moments))
 
-    assert [outcome.errors for outcome in repeated] == [()] * MOMENTS
+    assert [outcome.errors for outcome in repeated(stack, deaths.moments)] == [()] * MOMENTS
     jobs = stack.jobs()
-    assert {n: jobs[f"moment-{n}"] for n in range(MOMENTS)} == dict.fromkeys(range(MOMENTS), 1)
+    assert {name: jobs[name] for name in deaths.moments} == dict.fromkeys(deaths.moments, 1)
+
+
+def test_a_submit_killed_while_its_image_is_built_and_repeated_is_one_job_and_no_build_runs_on(
+    stack: Stack, deaths: Deaths
+) -> None:
+    """At each boundary of the build and at random moments; the build of the killed one may go on."""
+    killed = [outcome.killed for outcome in deaths.of(deaths.building)]
+    assert sum(killed) >= len(killed) - BUILD_MOMENTS, "a look fewer at a fast build is no death"
+
+    assert [outcome.errors for outcome in repeated(stack, deaths.building)] == [()] * len(killed)
+    jobs, builds = stack.jobs(), stack.builds()
+    assert {name: jobs[name] for name in deaths.building} == dict.fromkeys(deaths.building, 1)
+    made = {name: builds[f"python:3.11-{name}"] for name in deaths.building}
+    # one that ended between two looks of the next submit is made again, which costs a minute and no job
+    assert all(states in (["SUCCESS"], ["SUCCESS"] * 2) for states in made.values()), made
 
 
 def _outcome(told: dict[str, Any]) -> Outcome:
     return Outcome(tuple(told["jobs"]), tuple(told["errors"]), told["boundaries"], told["killed"])
 
 
-WISHES = ("resources.gpu=l4:1,t4:1", "resources.regions=[us-central1,us-east4]")
+LISTED = "resources.regions=[us-central1,us-east4]"
+WISHES = ("resources.gpu=l4:1,t4:1", LISTED)
 
 
 def test_attempts_go_by_the_list_where_quota_and_machines_are_short_and_are_counted_once(
-    stack: Stack,
+    stack: Stack, faults: Faults
 ) -> None:
-    faults = Faults(stack.record["emulator_url"])
-    faults.clear()
     quota = faults.add("quota_exceeded", region="us-central1", accelerator="NVIDIA_L4", times=0)
     shortage = faults.add("stockout", region="us-east4", accelerator="NVIDIA_L4", times=0)
     silence = faults.add("quota_exceeded", region="us-central1", accelerator="NVIDIA_TESLA_T4", times=0)
@@ -176,37 +289,31 @@ def test_attempts_go_by_the_list_where_quota_and_machines_are_short_and_are_coun
     assert again["job"] == view["job"]
 
 
-def test_a_submit_killed_between_its_attempts_and_repeated_is_one_job(stack: Stack) -> None:
-    faults = Faults(stack.record["emulator_url"])
-    faults.clear()
-    faults.add("quota", times=0)
-    faults.add("quota_exceeded", region="us-central1", times=0)
-    listed = "resources.regions=[us-central1,us-east4]"
-    (whole,) = stack.submit([stack.order("trip", listed)], at_once=1)
-    assert whole.errors == ()
-    points = range(whole.boundaries)
+def test_a_submit_killed_between_its_attempts_and_repeated_is_one_job(stack: Stack, deaths: Deaths) -> None:
+    with no_quota_in_the_first_region(stack):
+        again = repeated(stack, deaths.trips)
 
-    stack.submit([stack.order(f"trip-{n}", listed, dies_at=n) for n in points], at_once=8)
-    repeated = stack.submit([stack.order(f"trip-{n}", listed) for n in points], at_once=12)
-
-    assert [outcome.errors for outcome in repeated] == [()] * len(points)
+    assert [outcome.errors for outcome in again] == [()] * len(deaths.trips)
     there, refused = stack.jobs("us-east4"), stack.jobs()
-    assert {n: (there[f"trip-{n}"], refused[f"trip-{n}"]) for n in points} == dict.fromkeys(points, (1, 0))
+    assert {name: (there[name], refused[name]) for name in deaths.trips} == dict.fromkeys(
+        deaths.trips, (1, 0)
+    )
 
 
-def test_a_creation_answered_with_503_is_looked_for_and_repaired_by_the_next_submit(stack: Stack) -> None:
-    faults = Faults(stack.record["emulator_url"])
-    faults.clear()
-    faults.add("response", method="aiplatform.customJobs.create", status=503)
-    (unsure,) = stack.submit([stack.order("unsure")], at_once=1)
-    assert len(unsure.errors) == 1
-    assert "503" in unsure.errors[0]
+def test_a_creation_answered_with_503_is_looked_for_and_repaired_by_the_next_submit(
+    stack: Stack, deaths: Deaths
+) -> None:
+    assert len(deaths.unsure.errors) == 1
+    assert "503" in deaths.unsure.errors[0]
 
     (repaired,) = stack.submit([stack.order("unsure")], at_once=1)
     assert repaired.errors == ()
+    assert stack.jobs()["unsure"] == 1
+
+
+def test_a_creation_that_was_made_and_not_answered_is_found(stack: Stack, faults: Faults) -> None:
     faults.add("response", method="aiplatform.customJobs.create", **{"break": "drop"})
     (unheard,) = stack.submit([stack.order("unheard")], at_once=1)
     assert unheard.errors == ()
     assert len(unheard.jobs) == 1
-    parts = stack.jobs()
-    assert (parts["unsure"], parts["unheard"]) == (1, 1)
+    assert stack.jobs()["unheard"] == 1
