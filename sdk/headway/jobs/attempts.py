@@ -34,6 +34,8 @@ _SOUGHT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses between looks for a job whose creation was not answered."""
 _LOOK_S = 2.0
 """Between looks for the job of another submit."""
+_WAITED_S = 5.0
+"""The longest pause of a submit that waits for another one's job."""
 _BACKOFF_S = (2.0, 5.0, 15.0, 30.0)
 """Pauses after the first attempt, the second, ...; the last one from then on."""
 
@@ -133,18 +135,20 @@ def obtain(
     and then the claim becomes ours. Raises InputError, DeadlinePassed and RemoteError.
     """
     lapses_s = services.place.claim_lapses_s
-    # as long as a submit that goes through the whole list may take
-    deadline, pause = time.monotonic() + (lapses_s + 30) * len(plan.candidates), 0.25
+    # as long as a claim lives whose submit died, and one that goes through the whole list
+    deadline = time.monotonic() + (2 * lapses_s + 30) * len(plan.candidates)
+    pause, free = 0.25, take
     while time.monotonic() < deadline:
         claim = Claim(plan, services.store)
-        if take and claim.take():
+        if free and claim.take():
             return plan, create(claim, services, progress)
         try:
-            theirs = same_run(plan, services)
+            theirs, free = same_run(plan, services), False
         except NotFound:
             if not take:
                 raise
-            continue  # given up meanwhile: ours to claim
+            free = True  # given up meanwhile: ours to claim
+            continue
         job = only_job(theirs, services, progress)
         if job and not goes_on(job, theirs):
             progress.step("job", submitted_before(job, theirs))
@@ -156,7 +160,7 @@ def obtain(
         if pause == 0.25:
             progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
         time.sleep(pause)
-        pause = min(pause * 1.5, 2.0)
+        pause = min(pause * 1.5, _WAITED_S)  # of hundreds that wait, each asks seldom
     raise DeadlinePassed(
         f"another submit claimed {plan.run_id}, but no job came",
         hint="submit again, or with --again for a run of its own",
