@@ -37,7 +37,7 @@ Nodes = Annotated[int | None, typer.Option("--nodes", metavar="N", help="Machine
 Machine = Annotated[str | None, typer.Option("--machine", metavar="TYPE", help="Machine type by hand.")]
 Region = Annotated[
     list[str] | None,
-    typer.Option("--region", metavar="REGION", help="Repeat it for an order of preference."),
+    typer.Option("--region", metavar="REGION", help="Several are tried in order: us-central1,us-east4."),
 ]
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Longest time that the job may run: 45m, 2h.")
@@ -64,7 +64,7 @@ def flags(
         "resources.spot": spot,
         "resources.nodes": nodes,
         "resources.machine": machine,
-        "resources.regions": region or None,
+        "resources.regions": [one for each in region or () for one in each.replace(",", " ").split()] or None,
         "limits.timeout": timeout,
         "limits.budget": budget,
     }

@@ -70,6 +70,11 @@ def test_submit_hands_over_config_overrides_and_flags(fake: FakeJobs) -> None:
     }
 
 
+def test_regions_are_a_list_as_gpus_are(fake: FakeJobs) -> None:
+    run(["submit", "--region", "us-central1, us-east4", "--region", "us-west1", "--local"])
+    assert fake.calls[0][1]["flags"] == {"resources.regions": ["us-central1", "us-east4", "us-west1"]}
+
+
 def test_flags_that_were_not_given_override_nothing(fake: FakeJobs) -> None:
     run(["submit", "args.lr=0.01", "--local"])
 
