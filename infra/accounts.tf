@@ -1,4 +1,4 @@
-# Two accounts with narrow roles, and the people who may submit.
+# Two accounts with narrow roles (schedules.tf has the third), and the people who may submit.
 
 # Builds images: reads the context, writes the log and the image.
 resource "google_service_account" "build" {
@@ -15,6 +15,11 @@ resource "google_service_account" "training" {
 }
 
 locals {
+  act_as = {
+    build     = google_service_account.build.name
+    training  = google_service_account.training.name
+    scheduler = google_service_account.scheduler.name
+  }
   accounts = {
     build    = google_service_account.build.member
     training = google_service_account.training.member
@@ -64,12 +69,15 @@ resource "google_secret_manager_secret_iam_member" "training" {
   member    = google_service_account.training.member
 }
 
-# The people (or a group) who submit: they create builds and jobs, look at logs, and act as the two accounts.
+# The people (or a group) who submit: they create builds, jobs, schedules and their function, look at logs, and act
+# as the three accounts.
 resource "google_project_iam_member" "submitters" {
   for_each = {
     for pair in setproduct(var.submitters, [
       "roles/aiplatform.user",
       "roles/cloudbuild.builds.editor",
+      "roles/cloudfunctions.developer",
+      "roles/cloudscheduler.admin",
       "roles/logging.viewer",
       "roles/serviceusage.serviceUsageConsumer",
     ]) : join(" ", pair) => { member = pair[0], role = pair[1] }
@@ -101,9 +109,9 @@ resource "google_artifact_registry_repository_iam_member" "submitters" {
 
 resource "google_service_account_iam_member" "submitters_act_as" {
   for_each = {
-    for pair in setproduct(var.submitters, ["build", "training"]) : join(" ", pair) => { member = pair[0], account = pair[1] }
+    for pair in setproduct(var.submitters, ["build", "training", "scheduler"]) : join(" ", pair) => { member = pair[0], account = pair[1] }
   }
-  service_account_id = each.value.account == "build" ? google_service_account.build.name : google_service_account.training.name
+  service_account_id = local.act_as[each.value.account]
   role               = "roles/iam.serviceAccountUser"
   member             = each.value.member
 }

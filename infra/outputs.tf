@@ -11,6 +11,7 @@ output "headway_toml" {
     tracking_uri = "${var.tracking_uri}"
     service_account = "${google_service_account.training.email}"
     build_service_account = "${google_service_account.build.email}"
+    scheduler_service_account = "${google_service_account.scheduler.email}"
     repository = "${google_artifact_registry_repository.headway.repository_id}"
   TOML
 }

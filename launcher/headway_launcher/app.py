@@ -17,6 +17,7 @@ from headway_launcher.commands import (
     models,
     plan,
     runs,
+    schedule,
     submit,
     version,
     why,
@@ -46,6 +47,7 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
     ("config", "The config file: its schema, and what it comes to.", config.COMMANDS),
     ("data", "The data that runs read.", data.COMMANDS),
     ("models", "Registered models, and who is champion.", models.COMMANDS),
+    ("schedule", "Jobs that start again by themselves, only when something changed.", schedule.COMMANDS),
     ("local", "The local stack: Google Cloud's part, played on this machine.", local.COMMANDS),
 )
 

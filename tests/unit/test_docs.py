@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from dataclasses import fields
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -19,11 +20,15 @@ from headway.config.profile import find_place
 from headway.errors import ExitCode
 from headway.jobs import Difference, Preview, PreviewStep, RunView, Why
 from headway.jobs.doctor import CHECKS, Report, Row, State
+from headway.jobs.schedules import ScheduleView
+from headway.jobs.simulation import Assumed, simulate
 from headway.spec.job import JobSpec, json_schema
 from headway.spec.layout import TrainingVariables
 from headway.spec.machines import catalogue
 from headway.spec.place import Place
 from headway.spec.plan import Plan
+from headway.spec.schedule import Schedule
+from headway.spec.scheduled import Tick
 from headway_launcher.app import application
 from headway_launcher.stack.record import Record
 from tests.unit.documentation import (
@@ -280,6 +285,23 @@ def test_models_md_has_every_tag_of_a_version() -> None:
     tags |= {layout.TAG_PROMOTED_BY, layout.TAG_PROMOTION, layout.TAG_COMPARISON}
     documented = {word for word in first_words(table("models.md")) if word.startswith("headway.")}
     assert documented == tags
+
+
+def test_json_md_has_every_key_of_a_schedule_a_tick_and_a_simulation() -> None:
+    assert documented_keys("schedule") == set(ScheduleView.model_fields)
+    assert documented_keys("tick") == {*Tick.model_fields, "run_state"} - {"plan"}
+    simulated = simulate(Schedule(cron="0 3 * * 1"), Assumed(datetime(2026, 1, 1, tzinfo=UTC)))
+    assert documented_keys("simulation") == set(simulated.document())
+
+
+def test_schedules_md_has_every_key_of_the_section_with_its_default() -> None:
+    documented = {
+        words(row[0])[0].removeprefix("schedule."): row[1] for row in table("schedules.md") if len(row) == 3
+    }
+    default = Schedule(cron="0 3 * * 1").model_dump(mode="json")
+    expected = {key: value for key, value in default.items() if key != "triggers"} | {"cron": None}
+    expected |= {f"triggers.{key}": None for key in default["triggers"]}
+    assert documented == {key: f"`{json.dumps(value)}`" for key, value in expected.items()}
 
 
 def test_json_md_has_every_key_of_the_stack() -> None:

@@ -6,7 +6,9 @@ from functools import cached_property
 
 from headway.cloud import registry
 from headway.cloud.build import Builds
+from headway.cloud.functions import Functions
 from headway.cloud.logs import JobLog
+from headway.cloud.scheduler import ClockJobs
 from headway.cloud.session import Session
 from headway.cloud.storage import ObjectStore
 from headway.cloud.tuning import TuningJobs
@@ -34,6 +36,15 @@ class Services:
     @cached_property
     def builds(self) -> Builds:
         return Builds(self.session, self.place.region)
+
+    @cached_property
+    def clock_jobs(self) -> ClockJobs:
+        """Cloud Scheduler's jobs."""
+        return ClockJobs(self.session, self.place.region)
+
+    @cached_property
+    def functions(self) -> Functions:
+        return Functions(self.session, self.place.region)
 
     def bucket(self, name: str) -> ObjectStore:
         return ObjectStore(self.session, name)

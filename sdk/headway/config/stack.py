@@ -34,7 +34,7 @@ _ANSWER_SECONDS = 24.0
 """On loopback a minute is long, even on a busy machine: so a killed submit's claim lapses sooner, too."""
 _SERVICES = (
     *("aiplatform", "cloudbuild", "logging", "artifactregistry", "secretmanager"),
-    *("cloudresourcemanager", "iam", "serviceusage"),
+    *("cloudresourcemanager", "iam", "serviceusage", "cloudscheduler", "cloudfunctions"),
 )
 _HEALTH_PATH = "/"
 _HEALTH_SECONDS = 10.0
@@ -116,6 +116,7 @@ def _place(record: Mapping[str, Any]) -> Place:
         tracking_uri=record["tracking_uri"],
         endpoints={"storage": emulator, **{service: f"{emulator}/{service}" for service in _SERVICES}},
         credentials="anonymous",
+        scheduler_service_account=f"headway-scheduler@{record['project']}.iam.gserviceaccount.com",
         answer_s=_ANSWER_SECONDS,
     )
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from headway.jobs.listing import runs
     from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
     from headway.jobs.progress import Progress
+    from headway.jobs.pushing import push_data
     from headway.jobs.run import Output, Run, RunView, attach
     from headway.jobs.submission import submit
-    from headway.jobs.versions import push_data
     from headway.jobs.why import Difference, Why, why_anew, why_two
 
 _HOMES = {
@@ -22,7 +22,7 @@ _HOMES = {
     "progress": ("Progress",),
     "run": ("Output", "Run", "RunView", "attach"),
     "submission": ("submit",),
-    "versions": ("push_data",),
+    "pushing": ("push_data",),
     "why": ("Difference", "Why", "why_anew", "why_two"),
 }
 

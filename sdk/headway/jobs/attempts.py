@@ -82,10 +82,11 @@ def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
 
     regions = plan.regions
     found = [made(regions[0])] if len(regions) == 1 else ask_each(made, regions)
-    return sorted((job for each in found for job in each), key=_rank, reverse=True)
+    return sorted((job for each in found for job in each), key=rank, reverse=True)
 
 
-def _rank(job: vertex.Job) -> tuple[int, int, datetime, str]:
+def rank(job: vertex.Job) -> tuple[int, int, datetime, str]:
+    """Of a run's jobs the one with the largest counts."""
     holder = int(job.labels.get(layout.LABEL_HOLDER, 1))
     return attempt_of(job), holder, job.created or _BEGINNING, job.name
 

@@ -1,46 +1,16 @@
-"""The data's last version: `launch data push` notes what it sent, and a schedule's tick reads it."""
+"""The data's last version, as `launch data push` noted it and a schedule's tick reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from headway.cloud.services import Services
-from headway.config import Loaded
-from headway.data import transfer
-from headway.data.pins import read_pins
 from headway.errors import NotFound
 from headway.spec.layout import BucketLayout
-from headway.spec.place import Place
 from headway.spec.plan import DataPin
 from headway.spec.scheduled import DataVersion
-
-
-def push_data(loaded: Loaded, place: Place, *, services: Services | None = None) -> DataVersion | None:
-    """Send the data that a config names, and note its version as the last one; what is the last one then.
-
-    The version that was sent last is the last one, an older one that is sent again on purpose too. Of two
-    pushes at the same time the one that began later wins. Where nothing changed, the note keeps its time.
-    None where the config names no data. Raises DataNotReady, RemoteError, MachineError.
-    """
-    paths = list(loaded.spec.tracked)
-    if not paths:
-        return None
-    services = services or Services(place)
-    pins = read_pins(loaded.root, paths)
-    name = BucketLayout(place.bucket).data_version(loaded.spec.name)
-    before = _generation(services, name)
-    transfer.push(loaded.root, paths, place)
-    known = last_version(loaded.spec.name, services)
-    if known is not None and known.pins == pins:
-        return known
-    version = DataVersion(time=datetime.now(UTC), pins=pins)
-    document = version.model_dump_json(indent=1).encode()
-    if services.store.replace(name, document, generation=before, metadata={}):
-        return version
-    return last_version(loaded.spec.name, services)  # another push began after ours: its version stays
 
 
 def last_version(name: str, services: Services) -> DataVersion | None:
@@ -56,10 +26,3 @@ def brought_up_to_date(pins: Sequence[DataPin], version: DataVersion | None) -> 
     """The pins, each at the version that was pushed last; one that never was stays as it is."""
     last = {pin.path: pin for pin in version.pins} if version else {}
     return tuple(last.get(pin.path, pin) for pin in pins)
-
-
-def _generation(services: Services, name: str) -> int:
-    try:
-        return services.store.version(name).generation
-    except NotFound:
-        return 0

@@ -1,4 +1,4 @@
-"""What is sent to Google as it is: the Dockerfile, the runtime's requirements, the build spec."""
+"""What is sent to Google as it is: the Dockerfile, the runtime's requirements, build spec and function."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _IN_CHECKOUT = {
     "trainer.Dockerfile": "containers",
     "runtime-requirements.txt": "containers",
     "trainer.yaml": "cloudbuild",
+    "function/main.py": "infra",
+    "function/requirements.txt": "infra",
 }
 
 

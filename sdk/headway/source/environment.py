@@ -19,8 +19,9 @@ from headway.spec.job import Environment
 
 _CONTAINER_SIDE = ("spec", "cloud", "data", "tracking", "lightning", "runtime")
 _LAPTOP_ONLY = (
-    *(f"cloud/{name}" for name in ("buckets", "build", "logs", "projects", "registry", "services")),
-    *("cloud/tuning", "cloud/vertex", "data/changes", "data/dvc_push", "data/pins", "data/tracked"),
+    *(f"cloud/{name}" for name in ("buckets", "build", "functions", "logs", "projects", "registry")),
+    *("cloud/scheduler", "cloud/services", "cloud/tuning", "cloud/vertex"),
+    *("data/changes", "data/dvc_push", "data/pins", "data/tracked"),
 )
 """Modules of these rooms that no container imports: an edit to one of them builds no image."""
 _CONTAINER_FILES = ("__init__.py", "errors.py", "py.typed")

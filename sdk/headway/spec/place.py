@@ -14,9 +14,9 @@ class Place(BaseModel):
     """A project, its bucket and servers, as a profile of headway.toml or the local stack's record gives them.
 
     `endpoints` maps a service (`aiplatform`, `cloudbuild`, `logging`, `artifactregistry`, `secretmanager`,
-    `storage`) to the URL it is reached at; where absent, Google's own. `credentials` is `default`
-    (application default credentials) or `anonymous`. `answer_s` is how long, in seconds, a request to create
-    a job may take to connect, and again to be answered.
+    `storage`, `cloudscheduler`, `cloudfunctions`) to the URL it is reached at; where absent, Google's own.
+    `credentials` is `default` (application default credentials) or `anonymous`. `answer_s` is how long, in
+    seconds, a request to create a job may take to connect, and again to be answered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +30,7 @@ class Place(BaseModel):
     repository: str = "headway"
     service_account: str | None = None
     build_service_account: str | None = None
+    scheduler_service_account: str | None = None
     endpoints: dict[str, str] = {}
     credentials: Literal["default", "anonymous"] = "default"
     answer_s: float = Field(default=60.0, gt=0, le=600)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from headway.cloud import build, tuning, vertex
+from headway.cloud import build, functions, scheduler, tuning, vertex
 from headway.source import assets
 from headway.spec.job import JobSpec
 from headway.spec.place import Place
 from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, make_plan, make_sweep_plan
+from headway.spec.retries import retries
+from headway.spec.schedule import Overlap
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -199,3 +201,43 @@ def test_labels_are_what_google_allows() -> None:
         assert len(key) <= 63
         assert len(value) <= 63
         assert set(value) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_a_schedule_becomes_this_job_of_cloud_scheduler(overlap: Overlap) -> None:
+    body = scheduler.render(
+        job_id="headway-digits",
+        description="Headway: digits, made by launch schedule create",
+        cron="0 3 * * 1",
+        zone="Europe/Zurich",
+        uri="https://headway-tick-1234abcd-uc.a.run.app",
+        body={"schedule": "digits", "source": "cron"},
+        account="headway-scheduler@acme.iam.gserviceaccount.com",
+        retries=retries(overlap),
+    )
+    agrees_with(f"schedule-{overlap}", body)
+
+
+def test_the_function_of_the_ticks_is_this() -> None:
+    body = functions.render(
+        function_id="headway-tick-1234abcd",
+        description="Decides what the ticks of Headway's schedules do (launch schedule)",
+        bucket="acme-training",
+        source=f"headway/functions/{'f' * 64}.zip",
+        digest="f" * 64,
+        account="headway-scheduler@acme.iam.gserviceaccount.com",
+        build_account="headway-build@acme.iam.gserviceaccount.com",
+        project="acme",
+        images="projects/acme/locations/us-central1/repositories/headway",
+        environment={"HEADWAY_PLACE": "{}"},
+    )
+    agrees_with("function", body)
+
+
+def test_google_s_own_messages_take_the_schedule_and_the_function() -> None:
+    from google.cloud.functions_v2.types import Function
+    from google.cloud.scheduler_v1.types import Job
+    from google.protobuf import json_format
+
+    for name, message in (("schedule-skip", Job()), ("function", Function())):
+        json_format.Parse((GOLDEN / f"{name}.json").read_text(), type(message).pb(message))

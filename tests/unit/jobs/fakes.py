@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from headway.cloud.build import Build
+from headway.cloud.functions import Function
 from headway.cloud.logs import LogLine
+from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.cloud.storage import StoredObject, Version
 from headway.cloud.vertex import Job
@@ -23,6 +25,7 @@ PLACE = Place(
     bucket="acme",
     dvc_remote="gs://acme/dvc",
     tracking_uri="http://127.0.0.1:1",
+    scheduler_service_account="scheduler@acme",
 )
 
 
@@ -187,6 +190,65 @@ class MemoryLog:
         yield from fresh
 
 
+class MemoryClock:
+    """Cloud Scheduler's jobs as they were put; nothing ticks."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.paused: set[str] = set()
+
+    def put(self, body: Mapping[str, Any]) -> ClockJob:
+        self.bodies[body["name"]] = dict(body)
+        return self.get(body["name"])
+
+    def get(self, job_id: str) -> ClockJob:
+        if job_id not in self.bodies:
+            raise NotFound(f"cannot read the Cloud Scheduler job {job_id}")
+        body = self.bodies[job_id]
+        return ClockJob(
+            job_id=job_id,
+            state="paused" if job_id in self.paused else "enabled",
+            cron=body["schedule"],
+            zone=body["timeZone"],
+            uri=body["httpTarget"]["uri"],
+            next=None,
+            last=None,
+            code=0,
+        )
+
+    def list(self) -> list[ClockJob]:
+        return [self.get(job_id) for job_id in self.bodies]
+
+    def pause(self, job_id: str) -> None:
+        assert self.get(job_id).state == "enabled"
+        self.paused.add(job_id)
+
+    def resume(self, job_id: str) -> None:
+        assert self.get(job_id).state == "paused"
+        self.paused.discard(job_id)
+
+    def delete(self, job_id: str) -> None:
+        self.get(job_id)
+        del self.bodies[job_id]
+
+
+class MemoryFunctions:
+    """Cloud Functions as they were deployed."""
+
+    def __init__(self) -> None:
+        self.deployed: list[dict[str, Any]] = []
+
+    def get(self, function_id: str) -> Function:
+        for body in reversed(self.deployed):
+            if body["name"] == function_id:
+                return Function(function_id, f"https://{function_id}.run.app", "active", body["labels"])
+        raise NotFound(f"cannot read the function {function_id}")
+
+    def deploy(self, body: Mapping[str, Any]) -> Function:
+        self.deployed.append(dict(body))
+        return self.get(body["name"])
+
+
 class MemoryPlace:
     """All of them, as `Services` gives them."""
 
@@ -197,6 +259,8 @@ class MemoryPlace:
         self.builds = MemoryBuilds(self.store)
         self.lines: list[LogLine] = []
         self.images: set[str] = set()
+        self.clock_jobs = MemoryClock()
+        self.functions = MemoryFunctions()
 
     def bucket(self, name: str) -> MemoryStore:
         return self.store

@@ -10,7 +10,8 @@ import pytest
 from headway.config import Loaded, load
 from headway.data import transfer
 from headway.errors import RemoteError
-from headway.jobs.versions import brought_up_to_date, last_version, push_data
+from headway.jobs.pushing import push_data
+from headway.jobs.versions import brought_up_to_date, last_version
 from headway.spec.plan import DataPin
 from tests.unit.jobs.fakes import PLACE, MemoryPlace
 

@@ -1,0 +1,316 @@
+"""Schedules from the laptop: created, looked at, paused, run, deleted; their clock is Cloud Scheduler's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from headway.cloud import functions, scheduler
+from headway.cloud.asking import ask_each
+from headway.cloud.functions import Function
+from headway.cloud.scheduler import ClockJob
+from headway.cloud.services import Services
+from headway.config import Loaded
+from headway.errors import ConfigError, InputError, NotFound
+from headway.jobs import planning, submission, ticks
+from headway.jobs.progress import Progress, Silent
+from headway.jobs.versions import last_version
+from headway.source import function
+from headway.spec.layout import BucketLayout
+from headway.spec.place import Place
+from headway.spec.retries import Retries, retries
+from headway.spec.scheduled import Scheduled, Tick
+
+WATCH_CRON = "*/5 * * * *"
+"""How often triggers and age are looked at."""
+_NEVER = "never"
+
+
+class ScheduleView(BaseModel):
+    """The stable JSON document of a schedule. Times are UTC; None where there is none.
+
+    `state` is Cloud Scheduler's: enabled, paused, ...; missing where it has no job of it any more.
+    """
+
+    name: str
+    state: str
+    cron: str | None
+    tz: str
+    next: datetime | None
+    data: str
+    overlap: str
+    always: bool
+    max_age: str | None
+    triggers: dict[str, Any]
+    created: datetime
+    code: str
+    image: str
+    pins: dict[str, str]
+    clock_jobs: tuple[str, ...]
+    function: str | None
+    last: Tick | None
+
+    def document(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"last": {"plan"}})
+
+
+class TickView(BaseModel):
+    """The stable JSON document of a tick: what was decided, and how its run is now."""
+
+    tick: Tick
+    run_state: str | None
+
+    def document(self) -> dict[str, Any]:
+        return {**self.tick.model_dump(mode="json", exclude={"plan"}), "run_state": self.run_state}
+
+
+def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Loaded:
+    """Read the config, which must have a schedule; before a place is found. Raises ConfigError."""
+    loaded = planning.check(config, overrides, flags)
+    if loaded.spec.schedule is None:
+        raise ConfigError(
+            "there is no schedule in it",
+            file=loaded.path,
+            hint='say when: --cron "0 3 * * 1" --tz Europe/Zurich, or in it schedule: {cron: "0 3 * * 1"}',
+        )
+    return loaded
+
+
+def create(
+    config: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    place: Place,
+    progress: Progress | None = None,
+    services: Services | None = None,
+) -> ScheduleView:
+    """Make the schedule that a config describes, or put this one in the place of the one of that name.
+
+    Image and code are made ready now; the data's version is found when a tick comes. Raises InputError before
+    anything is sent, BuildFailed, RemoteError.
+    """
+    progress = progress or Silent()
+    section = check(config, overrides, flags).spec.schedule
+    assert section is not None
+    account = _account(place)
+    prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
+    services = services or Services(place)
+    name = prepared.plan.name
+    found = planning.look_up(prepared, services)
+    if section.data == "latest" and last_version(name, services) is not None:
+        found = replace(found, data_missing=())  # not this version is asked for, but the one pushed last
+    submission.provide(prepared, found, services, progress)
+    deployed = _deployed(services, account, progress)
+    for job_id in (_job_id(name), _watch_id(name)):
+        _refuse_a_stranger(job_id, deployed, services)
+    plan = prepared.plan.model_copy(update={"schedule": name})
+    scheduled = Scheduled(created=datetime.now(UTC), schedule=section, plan=plan)
+    document = scheduled.model_dump_json(indent=1, by_alias=True).encode()
+    services.store.write(plan.layout.schedule(name), document, content_type="application/json")
+    _set_clock(scheduled, deployed, services, account)
+    progress.step("clock", f"{section.cron} {section.tz}" if section.cron else "no clock, only triggers")
+    return show(name, place, services=services)
+
+
+def _account(place: Place) -> str:
+    if place.scheduler_service_account is None:
+        raise InputError(
+            f"the profile {place.profile} has no scheduler_service_account: the account that ticks run as",
+            hint="Terraform in infra/ makes one, and its output headway_toml has the line for headway.toml",
+        )
+    return place.scheduler_service_account
+
+
+def _deployed(services: Services, account: str, progress: Progress) -> Function:
+    """The function in this version: deployed where it is not there, or is of another."""
+    place, source = services.place, function.describe()
+    layout = BucketLayout(place.bucket)
+    archive = layout.function(source.digest)
+    body = functions.render(
+        function_id=function_id(place),
+        description="Decides what the ticks of Headway's schedules do (launch schedule)",
+        bucket=place.bucket,
+        source=archive,
+        digest="",
+        account=account,
+        build_account=place.build_service_account,
+        project=place.project,
+        images=f"projects/{place.project}/locations/{place.region}/repositories/{place.repository}",
+        environment={"HEADWAY_PLACE": place.model_dump_json()},
+    )
+    digest = hashlib.sha256(repr(body).encode()).hexdigest()
+    body["labels"] = {functions.LABEL: digest[:40]}
+    with suppress(NotFound):
+        there = services.functions.get(function_id(place))
+        if there.state == "active" and there.labels.get(functions.LABEL) == digest[:40]:
+            progress.step("function", f"reuse {there.function_id}")
+            return there
+    packed = source.archive()
+    services.store.write(archive, packed, only_if_absent=True, content_type="application/zip")
+    progress.step(
+        "function", f"deploy {function_id(place)} ({len(packed):,} bytes); this takes minutes on Google Cloud"
+    )
+    return services.functions.deploy(body)
+
+
+def function_id(place: Place) -> str:
+    """One function for each bucket: two profiles of a project do not meet."""
+    return f"headway-tick-{hashlib.sha256(place.bucket.encode()).hexdigest()[:8]}"
+
+
+def _refuse_a_stranger(job_id: str, deployed: Function, services: Services) -> None:
+    """Two buckets of a project may have schedules of one name, Cloud Scheduler has one job of that name."""
+    with suppress(NotFound):
+        there = services.clock_jobs.get(job_id)
+        if there.uri.rstrip("/") != deployed.uri.rstrip("/"):
+            raise InputError(
+                f"Cloud Scheduler has a job {job_id} that calls {there.uri}, not this bucket's function",
+                hint=f"delete it (gcloud scheduler jobs delete {job_id}), or give the job another name",
+            )
+
+
+def _set_clock(scheduled: Scheduled, deployed: Function, services: Services, account: str) -> None:
+    name, section = scheduled.name, scheduled.schedule
+    wanted = {
+        _job_id(name): (section.cron, section.tz, "cron", retries(section.overlap)),
+        _watch_id(name): (WATCH_CRON if section.watches else None, "UTC", "watch", Retries(count=0)),
+    }
+    for job_id, (cron, zone, source, again) in wanted.items():
+        if cron is None:
+            with suppress(NotFound):
+                services.clock_jobs.delete(job_id)
+            continue
+        body = scheduler.render(
+            job_id=job_id,
+            description=f"Headway: {name}, made by launch schedule create",
+            cron=cron,
+            zone=zone,
+            uri=deployed.uri,
+            body={"schedule": name, "source": source},
+            account=account,
+            retries=again,
+        )
+        services.clock_jobs.put(body)
+
+
+def _job_id(name: str) -> str:
+    return f"headway-{name}"
+
+
+def _watch_id(name: str) -> str:
+    return f"headway-{name}-watch"
+
+
+def schedules(place: Place, *, services: Services | None = None) -> list[ScheduleView]:
+    """All schedules of the place, by name."""
+    services = services or Services(place)
+    prefix, end = BucketLayout(place.bucket).schedules, "/schedule.json"
+    names = [
+        entry.name[len(prefix) : -len(end)]
+        for entry in services.store.list(prefix)
+        if entry.name.endswith(end)
+    ]
+    clock = {job.job_id: job for job in services.clock_jobs.list()}
+    return ask_each(lambda name: _view(ticks.read_schedule(name, services), clock, services), names)
+
+
+def show(name: str, place: Place, *, services: Services | None = None) -> ScheduleView:
+    """One schedule. Raises NotFound."""
+    services = services or Services(place)
+    scheduled = ticks.read_schedule(name, services)
+    clock: dict[str, ClockJob] = {}
+    for job_id in (_job_id(name), _watch_id(name)):
+        with suppress(NotFound):
+            clock[job_id] = services.clock_jobs.get(job_id)
+    return _view(scheduled, clock, services)
+
+
+def _view(scheduled: Scheduled, clock: Mapping[str, ClockJob], services: Services) -> ScheduleView:
+    section, plan, name = scheduled.schedule, scheduled.plan, scheduled.name
+    own = [clock[job_id] for job_id in (_job_id(name), _watch_id(name)) if job_id in clock]
+    last = next(iter(_ticks(name, services, 1)), None)
+    told = section.model_dump(mode="json")
+    due = [job.next for job in own if job.next and job.state == "enabled" and job.job_id == _job_id(name)]
+    return ScheduleView(
+        name=name,
+        state=own[0].state if own else "missing",
+        next=due[0] if due else None,
+        created=scheduled.created,
+        code=plan.code.digest,
+        image=plan.image.uri,
+        pins={pin.path: pin.md5 for pin in plan.data},
+        clock_jobs=tuple(job.job_id for job in own),
+        function=own[0].uri if own else None,
+        last=last,
+        **{key: told[key] for key in ("cron", "tz", "data", "overlap", "always", "max_age", "triggers")},
+    )
+
+
+def pause(name: str, place: Place, *, services: Services | None = None) -> ScheduleView:
+    """Let the clock stand; what runs already goes on. One that stands already stays so."""
+    return _turned(name, "pause", place, services)
+
+
+def resume(name: str, place: Place, *, services: Services | None = None) -> ScheduleView:
+    """Let the clock go on. What was missed meanwhile is not made up for."""
+    return _turned(name, "resume", place, services)
+
+
+def _turned(name: str, verb: str, place: Place, services: Services | None) -> ScheduleView:
+    services = services or Services(place)
+    before = show(name, place, services=services)
+    if not before.clock_jobs:
+        raise NotFound(
+            f"Cloud Scheduler has no job of the schedule {name} any more",
+            hint="create it again: launch schedule create, with the same config",
+        )
+    for job_id in before.clock_jobs:
+        wanted = "enabled" if verb == "pause" else "paused"
+        if services.clock_jobs.get(job_id).state == wanted:
+            (services.clock_jobs.pause if verb == "pause" else services.clock_jobs.resume)(job_id)
+    return show(name, place, services=services)
+
+
+def run(
+    name: str, place: Place, *, progress: Progress | None = None, services: Services | None = None
+) -> Tick:
+    """A tick now, decided and submitted here, by the function's own code. Raises what the tick raises."""
+    services = services or Services(place)
+    return ticks.tick(name, "run", datetime.now(UTC), services, progress=progress)
+
+
+def delete(name: str, place: Place, *, services: Services | None = None) -> None:
+    """Take the schedule away; its runs, and the record of its ticks, stay. Raises NotFound."""
+    services = services or Services(place)
+    ticks.read_schedule(name, services)
+    for job_id in (_job_id(name), _watch_id(name)):
+        with suppress(NotFound):
+            services.clock_jobs.delete(job_id)
+    services.store.delete(BucketLayout(place.bucket).schedule(name))
+
+
+def history(name: str, place: Place, *, limit: int = 20, services: Services | None = None) -> list[TickView]:
+    """The schedule's ticks, newest first, each with how its run is now. Raises NotFound."""
+    services = services or Services(place)
+    scheduled = ticks.read_schedule(name, services)
+    found = list(_ticks(name, services, limit))
+    states = {run_id: job.state for run_id, job in ticks.runs_of(scheduled.plan, services).items()}
+    return [TickView(tick=each, run_state=states.get(each.run_id) if each.run_id else None) for each in found]
+
+
+def _ticks(name: str, services: Services, limit: int) -> list[Tick]:
+    """The newest ticks; their names sort by time."""
+    prefix = BucketLayout(services.place.bucket).ticks(name)
+    names = sorted((entry.name for entry in services.store.list(prefix)), reverse=True)
+    return ask_each(
+        lambda each: Tick.model_validate_json(services.store.read(each)), list(islice(names, limit))
+    )

@@ -1,0 +1,395 @@
+"""What a schedule would do in the days to come: its own rules, played on a clock that takes no time. Pure.
+
+A run is taken to last as long as is said and to succeed; new data comes when it is said to. While Cloud
+Scheduler is down nothing is called: what was due is called once when it is back, however often it was due.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from headway.errors import InputError
+from headway.jobs import schedules
+from headway.spec.cron import Cron, clock_changes
+from headway.spec.decision import Active, Content, Past, decide
+from headway.spec.place import UNSTARTED, Place
+from headway.spec.plan import CodePin, ImagePin, make_plan
+from headway.spec.retries import retries
+from headway.spec.schedule import Schedule
+from headway.spec.section import format_duration, parse_duration
+
+What = Literal["run", "skip", "wait", "missed", "late", "data", "clock", "down"]
+Span = tuple[datetime, datetime]
+_WATCHED = timedelta(minutes=5)
+MOST_DAYS = 3660
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What a simulation is told: a run's length and price (USD an hour), when data comes, what is down."""
+
+    start: datetime
+    days: int = 90
+    takes: timedelta = timedelta(hours=1)
+    usd_hour: float | None = None
+    data: tuple[datetime, ...] = ()
+    outages: tuple[Span, ...] = ()
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(days=self.days)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the timeline; `run` counts the runs from 1, `usd` is what that run costs, an estimate."""
+
+    time: datetime
+    what: What
+    detail: str
+    run: int | None = None
+    usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What would happen, in the order of time."""
+
+    schedule: Schedule
+    assumed: Assumed
+    rows: tuple[Row, ...]
+    price_date: str | None = None
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """How often each happened, and what all runs cost: an estimate, None where no price is known."""
+        numbers = {
+            what: sum(row.what == what for row in self.rows) for what in ("run", "skip", "wait", "missed")
+        }
+        spent = [row.usd for row in self.rows if row.what == "run"]
+        known = [each for each in spent if each is not None]
+        return {**numbers, "usd": round(sum(known), 2) if len(known) == len(spent) else None}
+
+    def local(self, time: datetime) -> datetime:
+        """On the schedule's own clock."""
+        return time.astimezone(_zone(self.schedule))
+
+    def document(self) -> dict[str, Any]:
+        """The stable JSON document of `launch schedule simulate --json`."""
+        return {
+            "from": self.assumed.start.isoformat(),
+            "to": self.assumed.end.isoformat(),
+            "takes_s": int(self.assumed.takes.total_seconds()),
+            "usd_hour": self.assumed.usd_hour,
+            "price_date": self.price_date,
+            "timeline": [
+                {**vars(row), "time": row.time.isoformat(), "local": self.local(row.time).isoformat()}
+                for row in self.rows
+            ],
+            "totals": self.totals,
+        }
+
+
+def ahead(
+    config: Path,
+    *,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] | None = None,
+    place: Place | None = None,
+    now: datetime,
+    takes: str = "1h",
+    data_every: str | None = None,
+    **given: Any,
+) -> Timeline:
+    """Play the schedule of a config, at the price of its first attempt; `given` as `assumed` has it.
+
+    Asks nobody: without a place, the prices are those of us-central1. Raises ConfigError, InputError.
+    """
+    loaded = schedules.check(config, overrides, flags)
+    assert loaded.spec.schedule is not None
+    plan = make_plan(
+        loaded.spec, place or UNSTARTED, code=_NO_CODE, image=_NO_IMAGE, data=(), facts=loaded.facts
+    )
+    world = assumed(
+        loaded.spec.schedule,
+        takes=_duration(takes, "--takes"),
+        data_every=_duration(data_every, "--data-every") if data_every else None,
+        usd_hour=plan.candidates[0].usd_hour,
+        now=now,
+        **given,
+    )
+    return replace(simulate(loaded.spec.schedule, world), price_date=plan.price_date)
+
+
+_NO_CODE = CodePin(digest="", files=0, size=0)
+_NO_IMAGE = ImagePin(digest="", base="", uri="")
+
+
+def _duration(text: str, flag: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        reason, _, hint = str(error).partition("; ")
+        raise InputError(f"{flag}: {reason}", hint=hint or None) from error
+
+
+def simulate(schedule: Schedule, assumed: Assumed) -> Timeline:
+    """Play the schedule from `assumed.start` for so many days."""
+    rows = sorted(_Play(schedule, assumed).rows(), key=lambda row: (row.time, _ORDER.index(row.what)))
+    return Timeline(schedule, assumed, tuple(rows))
+
+
+_ORDER: tuple[What, ...] = ("clock", "down", "data", "missed", "late", "skip", "wait", "run")
+
+
+@dataclass
+class _Run:
+    number: int
+    start: datetime
+    end: datetime
+    version: int
+    reason: str
+    cancelled: bool = False
+
+    def active(self, at: datetime) -> bool:
+        return self.start <= at < self.end
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Cloud Scheduler's call of a tick: of the clock (`cron`), or a look at data (`watch`) or `age`.
+
+    A tick that waits was called `first` at that time, is retried for the `retry`th time, `until` the next.
+    """
+
+    at: datetime
+    tick: datetime
+    source: str
+    forced: str | None = None
+    why: str = ""
+    first: datetime | None = None
+    retry: int = 0
+    until: datetime | None = None
+
+
+class _Play:
+    def __init__(self, schedule: Schedule, assumed: Assumed) -> None:
+        self._schedule = schedule
+        self._assumed = assumed
+        self._runs: list[_Run] = []
+        self._rows: list[Row] = []
+        self._calls: list[tuple[datetime, int, _Call]] = []
+        self._number = 0
+
+    def rows(self) -> Iterator[Row]:
+        self._note_the_world()
+        self._due()
+        while self._calls:
+            _, _, call = heapq.heappop(self._calls)
+            if call.at <= self._assumed.end:
+                self._do(call)
+        for run in self._runs:
+            hours = (run.end - run.start).total_seconds() / 3600
+            hour = self._assumed.usd_hour
+            usd = None if hour is None else round(hours * hour, 2)
+            yield Row(run.start, "run", run.reason, run.number, usd)
+        yield from self._rows
+
+    def _note_the_world(self) -> None:
+        assumed = self._assumed
+        for moment, by in clock_changes(self._schedule.tz, assumed.start, assumed.end):
+            hours, way = abs(by).total_seconds() / 3600, "forward" if by > timedelta() else "back"
+            self._note(moment, "clock", f"the clocks of {self._schedule.tz} go {way} by {hours:g} h")
+        for start, end in assumed.outages:
+            self._note(start, "down", f"Cloud Scheduler is down for {format_duration(end - start)}")
+        for number, moment in enumerate(self._arrivals(), 1):
+            self._note(moment, "data", f"version {number} of the data is pushed")
+
+    def _arrivals(self) -> list[datetime]:
+        return [moment for moment in sorted(self._assumed.data) if moment <= self._assumed.end]
+
+    def _due(self) -> None:
+        """Every call of the clock, and the looks that find new data."""
+        assumed, section = self._assumed, self._schedule
+        made_up: set[datetime] = set()
+        times = (
+            list(Cron(section.cron, section.tz).between(assumed.start, assumed.end)) if section.cron else []
+        )
+        for time, after in zip_longest(times, times[1:]):
+            back = self._back_at(time)
+            if back == time:
+                self._call(_Call(time, time, "cron", until=after))
+            elif back in made_up:
+                self._note(
+                    time, "missed", "Cloud Scheduler is down; the tick before is made up for, this one not"
+                )
+            else:
+                made_up.add(back)
+                self._note(
+                    time, "late", f"Cloud Scheduler is down; called when it is back, at {self._told(back)}"
+                )
+                self._call(
+                    _Call(back, time, "cron", until=next((each for each in times if each > back), None))
+                )
+        trigger = section.triggers.data
+        if trigger is not None:
+            for moment in self._arrivals():
+                forced = f"new objects below {trigger.prefix}" if trigger.prefix else None
+                self._look(moment + trigger.debounce, moment, why="new data was pushed", forced=forced)
+
+    def _back_at(self, time: datetime) -> datetime:
+        return next((end for start, end in self._assumed.outages if start <= time < end), time)
+
+    def _look(
+        self, at: datetime, tick: datetime, *, why: str = "", forced: str | None = None, source: str = "watch"
+    ) -> None:
+        """At the first look from then on."""
+        whole = datetime(1970, 1, 1, tzinfo=UTC)
+        looks = -((whole - at) // _WATCHED)
+        self._call(_Call(self._back_at(whole + looks * _WATCHED), tick, source, forced=forced, why=why))
+
+    def _call(self, call: _Call) -> None:
+        self._number += 1
+        heapq.heappush(self._calls, (call.at, self._number, call))
+
+    def _do(self, call: _Call) -> None:
+        now = call.at
+        active = [run for run in self._runs if run.active(now)]
+        last = max(
+            (run for run in self._runs if run.end <= now and not run.cancelled),
+            key=lambda run: run.end,
+            default=None,
+        )
+        if call.source == "age" and (active or last is None or last.end != call.tick):
+            return  # there was another run since
+        decision = decide(
+            self._schedule,
+            _content(self._version(now)),
+            now=now if call.source != "cron" else call.tick,
+            last=Past(_name(last), _claim(last.version), last.end, _content(last.version)) if last else None,
+            active=[Active(_name(run), _claim(run.version), True) for run in active],
+            forced=call.forced,
+            overlap="queue" if call.source != "cron" and self._schedule.overlap == "skip" else None,
+        )
+        reason = f"{call.why}; {decision.reason}" if call.why and not call.forced else decision.reason
+        if decision.action == "wait":
+            self._wait(call, active[0], reason)
+        elif decision.action == "skip":
+            self._note(now, "skip", reason)
+        else:
+            for run in active:
+                run.end, run.cancelled = now, True
+            self._begin(now, reason)
+
+    def _begin(self, now: datetime, reason: str) -> None:
+        run = _Run(len(self._runs) + 1, now, now + self._assumed.takes, self._version(now), reason)
+        self._runs.append(run)
+        if self._schedule.max_age is not None:
+            self._look(
+                run.end + self._schedule.max_age, run.end, forced=f"{_name(run)} is too old", source="age"
+            )
+
+    def _wait(self, call: _Call, before: _Run, reason: str) -> None:
+        """Called again by Cloud Scheduler's retries, until the next tick; a look comes again by itself."""
+        if call.retry == 0:
+            self._note(call.at, "wait", reason)
+        if call.source != "cron":
+            self._look(before.end, call.tick, why=call.why, forced=call.forced, source=call.source)
+            return
+        first = call.first or call.at
+        tries = enumerate(retries(self._schedule.overlap).waits(), 1)
+        later = next(((n, first + wait) for n, wait in tries if first + wait >= before.end), None)
+        if later is None or (call.until is not None and later[1] >= call.until):
+            gone = f"the tick of {self._told(call.tick)} waited for {_name(before)} in vain"
+            self._note(call.until or before.end, "missed", gone)
+        else:
+            self._call(replace(call, at=later[1], first=first, retry=later[0]))
+
+    def _version(self, at: datetime) -> int:
+        if self._schedule.data == "pinned":
+            return 0
+        return sum(moment <= at for moment in self._assumed.data)
+
+    def _note(self, time: datetime, what: What, detail: str) -> None:
+        self._rows.append(Row(time, what, detail))
+
+    def _told(self, time: datetime) -> str:
+        return f"{time.astimezone(_zone(self._schedule)):%Y-%m-%d %H:%M}"
+
+
+def _content(version: int) -> Content:
+    parts = {"code": "", "environment": "", "data": str(version), "config": ""}
+    return Content(_claim(version), parts, {"data": f"v{version}"})
+
+
+def _claim(version: int) -> str:
+    return f"version-{version}"
+
+
+def _name(run: _Run) -> str:
+    return f"run {run.number}"
+
+
+def _zone(schedule: Schedule) -> ZoneInfo:
+    return ZoneInfo("UTC" if schedule.tz.upper() in ("", "ETC/UTC", "GMT") else schedule.tz)
+
+
+def assumed(
+    schedule: Schedule,
+    *,
+    days: int,
+    start: str | None,
+    takes: timedelta,
+    usd_hour: float | None,
+    data_every: timedelta | None = None,
+    data_at: Sequence[str] = (),
+    outages: Sequence[str] = (),
+    now: datetime,
+) -> Assumed:
+    """Read what the command was given; times without an offset are on the schedule's own clock.
+
+    Raises InputError that names the flag.
+    """
+    if not 1 <= days <= MOST_DAYS:
+        raise InputError(f"--days {days} is not from 1 to {MOST_DAYS}")
+    if takes <= timedelta():
+        raise InputError("--takes must be longer than nothing", hint="write for example --takes 2h")
+    begin = _time(schedule, start, "--from") if start else now.replace(microsecond=0)
+    arrivals = [_time(schedule, text, "--data-at") for text in data_at]
+    if data_every is not None:
+        if data_every < timedelta(minutes=1):
+            raise InputError(
+                "--data-every must be a minute at least", hint="write for example --data-every 30d"
+            )
+        arrivals += [begin + n * data_every for n in range(1, int(timedelta(days=days) / data_every) + 1)]
+    spans = tuple(sorted(_span(schedule, text) for text in outages))
+    return Assumed(begin, days, takes, usd_hour, tuple(sorted(arrivals)), spans)
+
+
+def _span(schedule: Schedule, text: str) -> Span:
+    first, dots, second = text.partition("..")
+    if not dots:
+        raise InputError(
+            f"--outage {text!r} has no end", hint="write --outage 2026-12-07T00:00..2026-12-08T12:00"
+        )
+    start, end = (_time(schedule, part, "--outage") for part in (first, second))
+    if end <= start:
+        raise InputError(f"--outage {text!r} ends before it begins")
+    return start, end
+
+
+def _time(schedule: Schedule, text: str, flag: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise InputError(
+            f"{flag}: {text!r} is no date", hint="write 2026-12-07 or 2026-12-07T03:00"
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=_zone(schedule))).astimezone(UTC)

@@ -1,0 +1,178 @@
+"""Schedules from the laptop: what is sent where, what is sent again, and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headway.errors import ConfigError, DataNotReady, InputError, NotFound
+from headway.jobs import schedules
+from headway.jobs.schedules import ScheduleView
+from headway.spec.layout import BucketLayout
+from headway.spec.scheduled import Scheduled
+from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
+
+LAYOUT = BucketLayout(PLACE.bucket)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> MemoryPlace:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return MemoryPlace()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text("print('hello')\n")
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
+    path = tmp_path / "config.yaml"
+    path.write_text('name: tiny\nentrypoint: train.py\nschedule: {cron: "0 3 * * 1", tz: Europe/Zurich}\n')
+    return path
+
+
+@pytest.fixture
+def create(config: Path, world: MemoryPlace) -> Callable[..., ScheduleView]:
+    def call(*words: str, told: Told | None = None) -> ScheduleView:
+        return schedules.create(
+            config, overrides=words, place=world.place, services=world.services, progress=told
+        )
+
+    return call
+
+
+def test_a_schedule_is_image_code_function_document_and_clock(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    told = Told()
+    view = create(told=told)
+    assert [name for name, _ in told.steps] == ["image", "image", "bundle", "function", "clock"]
+    scheduled = Scheduled.model_validate_json(world.store.objects[LAYOUT.schedule("tiny")])
+    assert scheduled.plan.schedule == "tiny"
+    assert LAYOUT.bundle(scheduled.plan.code.digest) in world.store.objects
+    (job,) = world.clock_jobs.bodies.values()
+    assert (job["schedule"], job["timeZone"]) == ("0 3 * * 1", "Europe/Zurich")
+    assert job["httpTarget"]["oidcToken"]["serviceAccountEmail"] == "scheduler@acme"
+    assert (view.state, view.clock_jobs, view.last) == ("enabled", ("headway-tiny",), None)
+    assert world.vertex.jobs == [], "nothing runs before its time"
+
+
+def test_the_function_is_deployed_once_for_each_version_of_it(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    told = Told()
+    create("args.lr=0.1", told=told)
+    assert len(world.functions.deployed) == 1
+    assert ("function", f"reuse {schedules.function_id(PLACE)}") in told.steps
+    world.place = world.place.model_copy(update={"tracking_uri": "http://127.0.0.1:2"})
+    create()
+    assert len(world.functions.deployed) == 2
+
+
+def test_what_is_created_again_takes_the_place_of_what_was_there_and_stays_paused(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    schedules.pause("tiny", PLACE, services=world.services)
+    view = create("schedule.cron=0 4 * * 1")
+    assert (view.cron, view.state) == ("0 4 * * 1", "paused")
+
+
+def test_triggers_and_age_are_looked_at_by_a_job_of_their_own_which_goes_with_them(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    assert create("schedule.max_age=30d").clock_jobs == ("headway-tiny", "headway-tiny-watch")
+    assert world.clock_jobs.bodies["headway-tiny-watch"]["schedule"] == "*/5 * * * *"
+    assert create().clock_jobs == ("headway-tiny",)
+    assert create("schedule={max_age: 30d}").clock_jobs == ("headway-tiny-watch",)
+
+
+def test_a_queue_asks_cloud_scheduler_to_call_for_a_day(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create("schedule.overlap=queue")
+    assert world.clock_jobs.bodies["headway-tiny"]["retryConfig"]["maxRetryDuration"] == "86400s"
+
+
+def test_a_config_without_a_schedule_is_told_what_to_write(config: Path, world: MemoryPlace) -> None:
+    config.write_text("name: tiny\nentrypoint: train.py\n")
+    with pytest.raises(ConfigError, match="there is no schedule in it") as caught:
+        schedules.create(config, place=PLACE, services=world.services)
+    assert '--cron "0 3 * * 1"' in str(caught.value)
+    schedules.create(config, flags={"schedule.cron": "0 3 * * 1"}, place=world.place, services=world.services)
+
+
+def test_a_profile_without_the_account_of_ticks_is_told_where_to_get_it(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    world.place = world.place.model_copy(update={"scheduler_service_account": None})
+    with pytest.raises(InputError, match="has no scheduler_service_account"):
+        create()
+    assert world.store.objects == {}
+
+
+def test_data_that_was_never_pushed_stops_the_creation(
+    create: Callable[..., ScheduleView], world: MemoryPlace, config: Path
+) -> None:
+    (config.parent / "data.dvc").write_text(
+        "outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 3\n  hash: md5\n  path: data\n"
+    )
+    with pytest.raises(DataNotReady):
+        create("data=[data]")
+    assert world.clock_jobs.bodies == {}
+
+
+def test_a_job_of_that_name_that_calls_something_else_is_left_alone(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    world.clock_jobs.bodies["headway-tiny"]["httpTarget"]["uri"] = "https://elsewhere.example.com/"
+    with pytest.raises(InputError, match="calls https://elsewhere"):
+        create()
+
+
+def test_a_schedule_is_run_now_by_the_code_of_the_function(
+    create: Callable[..., ScheduleView], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create()
+    first = schedules.run("tiny", PLACE, services=world.services)
+    assert (first.state, first.source) == ("started", "run")
+    world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+    assert schedules.show("tiny", PLACE, services=world.services).last == first
+    (row,) = schedules.history("tiny", PLACE, services=world.services)
+    assert (row.tick.run_id, row.run_state) == (first.run_id, "succeeded")
+    assert "plan" not in row.document()
+
+
+def test_pause_and_resume_may_be_said_twice(create: Callable[..., ScheduleView], world: MemoryPlace) -> None:
+    create("schedule.max_age=30d")
+    for verb, state in ((schedules.pause, "paused"), (schedules.resume, "enabled")):
+        for _ in range(2):
+            assert verb("tiny", PLACE, services=world.services).state == state
+        assert {job.state for job in world.clock_jobs.list()} == {state}
+
+
+def test_a_deleted_schedule_is_gone_and_its_ticks_stay(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    schedules.run("tiny", PLACE, services=world.services)
+    schedules.delete("tiny", PLACE, services=world.services)
+    assert world.clock_jobs.bodies == {}
+    assert schedules.schedules(PLACE, services=world.services) == []
+    assert [name for name in world.store.objects if "/ticks/" in name]
+    with pytest.raises(NotFound, match="there is no schedule tiny"):
+        schedules.show("tiny", PLACE, services=world.services)
+
+
+def test_a_schedule_whose_clock_is_gone_says_so(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    world.clock_jobs.delete("headway-tiny")
+    (view,) = schedules.schedules(PLACE, services=world.services)
+    assert view.state == "missing"
+    with pytest.raises(NotFound, match="no job of the schedule tiny any more"):
+        schedules.pause("tiny", PLACE, services=world.services)
