@@ -15,6 +15,11 @@ from headway_emulator.errors import ApiError
 BERLIN = "Europe/Berlin"
 """02:00 becomes 03:00 on 2026-03-29, 03:00 becomes 02:00 on 2026-10-25."""
 
+HAVANA = "America/Havana"
+"""00:00 becomes 01:00 on 2026-03-08."""
+LORD_HOWE = "Australia/Lord_Howe"
+"""02:00 becomes 01:30 on 2026-04-05."""
+
 
 def due(text: str, zone: str, since: str, count: int) -> list[str]:
     """The next times in UTC."""
@@ -41,6 +46,9 @@ def due(text: str, zone: str, since: str, count: int) -> list[str]:
         ("30 2 * * *", BERLIN, "2026-10-24T00:00", ["10-24 00:30", "10-25 00:30", "10-26 01:30"]),
         ("30 2 * * *", BERLIN, "2026-10-25T01:10", ["10-26 01:30"]),
         ("0 * * * *", BERLIN, "2026-10-24T23:10", ["10-25 00:00", "10-25 01:00", "10-25 02:00"]),
+        # an hour after midnight is skipped, and clocks are changed by half an hour
+        ("*/30 0 8,9 3 *", HAVANA, "2026-03-05T00:00", ["03-09 04:00", "03-09 04:30"]),
+        ("*/30 2 * * *", LORD_HOWE, "2026-04-04T13:00", ["04-04 15:30", "04-04 16:00", "04-05 15:30"]),
         # English-like
         ("every 90 minutes", BERLIN, "2026-01-01T00:10", ["01-01 01:40", "01-01 03:10"]),
         ("every minute", "UTC", "2026-01-01T00:10", ["01-01 00:11"]),

@@ -30,6 +30,8 @@ LARGEST_STEP = (59, 23, 31, 12, 7)
 INTERVAL = re.compile(r"every (?:(\d{1,4}) )?(minute|min|hour)s?")
 WEEKLY = re.compile(r"every ([a-z]+(?:,[a-z]+)*) (\d{1,2}):(\d{2})")
 ENGLISH = re.compile(r"every .*|.* of .*")
+WEEK = 7 * 86400
+"""Seconds; no zone changes its offset twice within one."""
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 UNIT: Mapping[str, int] = {"minute": 60, "min": 60, "hour": 3600}
 
@@ -49,12 +51,53 @@ class Cron:
     zone: tzinfo
 
     def after(self, moment: int) -> int | None:
-        start = datetime.fromtimestamp(moment // SECOND, self.zone)
-        for due in CronSim(self.expression, start):
+        found = (
+            self._elapsed(moment // SECOND) if self._follows_elapsed_time() else self._fixed(moment // SECOND)
+        )
+        return None if found is None else found * SECOND
+
+    def _follows_elapsed_time(self) -> bool:
+        minute, hour, *_ = self.expression.split()
+        return minute.startswith("*") or hour.startswith("*")
+
+    def _fixed(self, start: int) -> int | None:
+        for due in CronSim(self.expression, datetime.fromtimestamp(start, self.zone)):
             # begun in the second pass of a repeated hour, cronsim first gives times of the first pass again
-            if (found := round(due.timestamp()) * SECOND) > moment:
+            if (found := round(due.timestamp())) > start:
                 return found
         return None
+
+    def _elapsed(self, start: int) -> int | None:
+        """On the wall clock as it goes from one change of its offset to the next.
+
+        Not by cronsim's own arithmetic with zones: that gives a time in a skipped hour after midnight, and
+        misses some where clocks change by half an hour.
+        """
+        since = start
+        while True:
+            offset = self._offset(since)
+            due = next(CronSim(self.expression, datetime.fromtimestamp(start + offset, UTC)), None)
+            if due is None:
+                return None
+            found = round(due.timestamp()) - offset
+            if (change := self._change(since, found)) is None:
+                return found
+            since, start = change, change - 1
+
+    def _change(self, start: int, end: int) -> int | None:
+        """The first second after `start`, until `end`, at which the zone's offset is another."""
+        for low in range(start, end, WEEK):
+            high = min(low + WEEK, end)
+            if self._offset(high) != (before := self._offset(low)):
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (low, middle) if self._offset(middle) != before else (middle, high)
+                return high
+        return None
+
+    def _offset(self, moment: int) -> int:
+        offset = datetime.fromtimestamp(moment, self.zone).utcoffset()
+        return 0 if offset is None else round(offset.total_seconds())
 
 
 @dataclass(frozen=True)
