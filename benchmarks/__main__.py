@@ -1,9 +1,9 @@
 """`make bench`: prints what is measured, each figure beside its goal.
 
-It takes some five minutes, and an image build where there is none. A goal that is missed is said, and is no
+It takes some six minutes, and an image build where there is none. A goal that is missed is said, and is no
 failure: the exit code tells only whether it could be measured. `python -m benchmarks emulator` measures that
-part alone; the parts are start, submit, plan, doctor and emulator. HEADWAY_BENCH_JOBS=1000 makes fewer jobs
-in the last.
+part alone; the parts are start, submit, plan, doctor, emulator and sweep. HEADWAY_BENCH_JOBS=1000 makes fewer
+jobs for the emulator.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import doctor, emulator, measure, plan, start, submit
+from benchmarks import doctor, emulator, measure, plan, start, submit, sweep
 from benchmarks.place import stack
 
-PARTS = ("start", "submit", "plan", "doctor", "emulator")
+PARTS = ("start", "submit", "plan", "doctor", "emulator", "sweep")
 
 
 def main() -> int:
@@ -30,10 +30,12 @@ def main() -> int:
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     )
     with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
-        if wanted != {"emulator"}:
+        if wanted - {"emulator", "sweep"}:
             launching(wanted, Path(folder))
         if "emulator" in wanted:
             emulating(Path(folder) / "emulator")
+        if "sweep" in wanted:
+            sweeping(Path(folder) / "sweep")
     return 0
 
 
@@ -72,6 +74,12 @@ def emulating(folder: Path) -> None:
     print(f"\n{measure.rendered(figures)}\n")
     for name, text in notes.items():
         print(f"  {name}: {text}")
+
+
+def sweeping(folder: Path) -> None:
+    """What is measured of the trials that the emulator suggests."""
+    say(f"sweeping: {2 * sweep.SEEDS} sweeps over each of {len(sweep.PROBLEMS)} functions ...")
+    print(f"\n{measure.rendered(sweep.figures(folder))}\n\n{sweep.NOTE}")
 
 
 def say(text: str) -> None:

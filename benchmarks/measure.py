@@ -26,7 +26,7 @@ class Figure:
     n: int
     goal: str = ""
     met: bool | None = None
-    unit: Literal["s", "ms", "MB"] = "s"
+    unit: Literal["s", "ms", "MB", ""] = "s"
 
     @property
     def ratio(self) -> str:
@@ -37,8 +37,8 @@ class Figure:
         return "" if self.theirs is None else self.shown(self.ours - self.theirs, "+")
 
     def shown(self, value: float | None, sign: str = "") -> str:
-        digits = {"s": 3, "ms": 1, "MB": 0}[self.unit]
-        return "" if value is None else f"{value:{sign}.{digits}f} {self.unit}"
+        digits = {"s": 3, "ms": 1, "MB": 0, "": 3}[self.unit]
+        return "" if value is None else f"{value:{sign}.{digits}f} {self.unit}".rstrip()
 
 
 def in_turns(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
