@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from headway.runtime.cluster import Cluster
-from headway.spec.layout import ContainerLayout, TrainingVariables
+from headway.spec.layout import METRIC_FILE_VARIABLE, ContainerLayout, TrainingVariables
+from headway.tracking.hypertune_sink import HypertuneSink
+from headway.tracking.sinks import Outcome
 from headway.tracking.spool import SpoolReader
 
 MODEL = """
@@ -112,6 +114,16 @@ class RunFolder:
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in SpoolReader(self.folders.spool).read() if event["kind"] == kind]
 
+    def reported(self, metric: str) -> list[tuple[int, float]]:
+        """Steps and values that a trial of a sweep would report of this run."""
+        file = self.folders.root / "output.metrics"
+        sink = HypertuneSink(metric, {METRIC_FILE_VARIABLE: str(file)}, self.folders.reported)
+        sink.open()
+        sink.deliver(SpoolReader(self.folders.spool).read())
+        sink.finish(Outcome("finished"))
+        reports = [json.loads(line) for line in file.read_text().splitlines()]
+        return [(int(report["global_step"]), float(report[metric])) for report in reports]
+
     def epoch_of(self, checkpoint: Path) -> int:
         return int(torch.load(checkpoint, weights_only=False)["epoch"])
 
@@ -126,6 +138,7 @@ def test_the_kit_records_metrics_parameters_checkpoints_and_the_best_model(run: 
     losses = [event for event in run.events("metrics") if "train_loss" in event["values"]]
     assert [event["step"] for event in losses] == [1, 3, 5, 7, 9, 11, 13, 15]
     assert losses[-1]["epoch"] == 3
+    assert run.reported("val_loss") == [(3, 1.0), (7, 0.0), (11, 1.0), (15, 2.0)]
     assert run.events("params")[0]["values"] == {"lr": 0.1, "data": "somewhere"}
     names = {path.name for path in run.folders.checkpoints.iterdir()}
     assert names == {"last.ckpt", "epoch=1-step=8.ckpt"}
@@ -158,6 +171,7 @@ def test_a_plain_script_is_tracked_and_leaves_its_model(run: RunFolder) -> None:
     losses = [event for event in run.events("metrics") if "train_loss" in event["values"]]
     assert [event["step"] for event in losses][:2] == [2, 4]
     assert {event["step"] for event in run.events("metrics") if "val_loss" in event["values"]} >= {4, 8}
+    assert run.reported("val_loss") == [(4, 1.0), (8, 0.0)]
     assert run.events("params")[0]["values"] == {"lr": 0.1, "data": "somewhere"}
     assert run.epoch_of(run.folders.model / "model.ckpt") == 1
     assert list(run.folders.code.glob("lightning_logs/version_0/checkpoints/*.ckpt"))

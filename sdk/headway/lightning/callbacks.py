@@ -83,6 +83,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self._last: tuple[int, dict[str, float]] | None = None
+        self._validated: dict[str, float] = {}
 
     def on_fit_start(self, trainer: Any, module: Any) -> None:
         if self._is_needed(trainer) and getattr(module, "hparams", None):
@@ -90,10 +91,10 @@ class Mirror:
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step % max(trainer.log_every_n_steps, 1) == 0:
-            self._write(trainer, trainer.logged_metrics)
+            self._write(trainer, trainer.logged_metrics, in_training=True)
 
     def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
-        self._write(trainer, trainer.callback_metrics)
+        self._write(trainer, trainer.callback_metrics, in_training=True)
 
     def on_validation_end(self, trainer: Any, *_: Any) -> None:
         self._write(trainer, trainer.callback_metrics)
@@ -101,13 +102,19 @@ class Mirror:
     def on_test_end(self, trainer: Any, *_: Any) -> None:
         self._write(trainer, trainer.callback_metrics)
 
-    def _write(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+    def _write(self, trainer: Any, metrics: Mapping[str, Any], *, in_training: bool = False) -> None:
         # the callers read `metrics` on all ranks: see EpochLine
         if trainer.sanity_checking or not self._is_needed(trainer):
             return
-        written = (trainer.global_step, {name: float(value) for name, value in metrics.items()})
-        if written[1] and written != self._last:
-            spool().metrics(written[1], step=written[0], epoch=trainer.current_epoch)
+        values = {name: float(value) for name, value in metrics.items()}
+        if in_training:
+            # what validation gave is shown on until the next one: it is no value of these steps
+            values = {name: value for name, value in values.items() if self._validated.get(name) != value}
+        else:
+            self._validated = values
+        written = (trainer.global_step, values)
+        if values and written != self._last:
+            spool().metrics(values, step=trainer.global_step, epoch=trainer.current_epoch)
             self._last = written
 
     def _is_needed(self, trainer: Any) -> bool:
