@@ -86,7 +86,7 @@ def run(container: Container) -> int:
         fail(str(error))
         return error.exit_code
     heartbeat = Heartbeat(folder.rpartition("/")[2], store, f"{folder}/status.json", container.folders.spool)
-    with heartbeat, Signals() as signals:
+    with Signals() as signals, heartbeat:
         try:
             code = _steps(container, uri, cluster, heartbeat, signals, before)
         except Stopped as stop:
@@ -98,6 +98,8 @@ def run(container: Container) -> int:
         except Exception as error:  # noqa: BLE001  a bug must be in the status too, or the laptop sees nothing
             traceback.print_exc()
             code = _ended(heartbeat, f"{type(error).__name__}: {error}", ExitCode.BUG)
+        # what a cancel sends now must not keep the last status from being written
+        signals.training_is_over()
         heartbeat.update(phase="done")
     return code
 

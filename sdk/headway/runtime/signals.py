@@ -50,6 +50,7 @@ class Signals:
     def training_is_over(self) -> None:
         """From here on a signal only hurries what is left: see `received`."""
         self._process = None
+        self._raises = False
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.received, self.received_at = number, time.monotonic()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from headway.runtime import job, process, publish, supervise
+from headway.runtime.status import Heartbeat
 from headway.tracking.spool import SpoolReader
 from tests.unit.runtime.world import RUN, World, put_folder
 from tests.unit.tracking.memory import MemorySink
@@ -330,6 +331,22 @@ def test_a_signal_before_training_ends_the_run_at_once(
     assert "stopped by SIGTERM before training began" in capfd.readouterr().err
     assert world.status.phase == "done"
     assert not (world.folders.code / "trained").exists()
+
+
+@pytest.mark.parametrize("files", [{"train.py": ""}, {}])
+def test_a_signal_at_the_very_end_does_not_keep_the_last_status_from_being_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
+) -> None:
+    write = Heartbeat._write_last
+
+    def signalled(heartbeat: Heartbeat) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(heartbeat)
+
+    monkeypatch.setattr(Heartbeat, "_write_last", signalled)
+    world.submit(files)
+    code = job.run(world.container())
+    assert (code, world.status.phase) == (0 if files else 2, "done")
 
 
 def _lives(pid: int) -> bool:
