@@ -26,7 +26,9 @@ RUN set -e; \
     python3 -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$(cat site)" || true
 
 FROM ${BASE}
-RUN useradd --uid 1000 --create-home --shell /bin/bash trainer
+# /var/hypertune is where Vertex AI reads the metric of a sweep's trial, which the user `trainer` writes.
+RUN useradd --uid 1000 --create-home --shell /bin/bash trainer \
+    && install -d -o trainer -g trainer /var/hypertune
 COPY --from=builder /opt/venv /opt/venv
 COPY runtime/ /opt/headway/
 ENV PATH=/opt/venv/bin:$PATH:/usr/local/nvidia/bin PYTHONUNBUFFERED=1 GIT_PYTHON_REFRESH=quiet

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from google.cloud.aiplatform_v1 import HyperparameterTuningJob, JobServiceClient, JobState, Trial
+from google.protobuf import json_format
 from mlflow import MlflowClient
 
+from headway.cloud import tuning
 from headway.cloud.session import Session
 from headway.cloud.storage import ObjectStore
 from headway.spec import layout
@@ -46,9 +48,9 @@ for step in range(3):
 def emulator(storage_server: StorageServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     made = Emulator(tmp_path_factory.mktemp("sweeps") / "state", storage_server.url, grace=10)
     made.start()
-    made_bucket = Session(PROJECT, endpoints={"storage": made.url}, anonymous=True)
+    session = Session(PROJECT, anonymous=True)
     url = f"{made.url}/storage/v1/b?project={PROJECT}"
-    made_bucket.call("POST", url, "cannot make the bucket", json={"name": BUCKET})
+    session.call("POST", url, "cannot make the bucket", json={"name": BUCKET})
     yield made
     assert made.stop() == 0
     assert "Traceback" not in made.log, made.log
@@ -93,39 +95,14 @@ class Sweeping:
     def run(self, *, attempt: int = 1, parallel: int = 2) -> HyperparameterTuningJob:
         """One tuning job of it, over."""
         assert self.plan.sweep is not None
-        pin = self.plan.sweep.model_copy(update={"attempt": attempt})
+        pin = self.plan.sweep.model_copy(update={"attempt": attempt, "parallel": parallel})
         plan = self.plan.model_copy(update={"sweep": pin})
         self.store.write(plan.name_in_bucket, plan.model_dump_json().encode())
-        container = {
-            "image_uri": plan.image.uri,
-            "command": list(layout.RUNTIME_COMMAND),
-            "env": [{"name": layout.PLAN_VARIABLE, "value": plan.plan_uri}],
-        }
-        pool = {
-            "machine_spec": {"machine_type": "n1-standard-4"},
-            "replica_count": 1,
-            "container_spec": container,
-        }
-        job = {
-            "display_name": self.id,
-            "labels": plan.labels,
-            "max_trial_count": pin.trials,
-            "parallel_trial_count": parallel,
-            "study_spec": {
-                "metrics": [{"metric_id": "val_loss", "goal": "MINIMIZE"}],
-                "algorithm": "GRID_SEARCH",
-                "parameters": [
-                    {"parameter_id": "lr", "discrete_value_spec": {"values": [0.25, 0.5]}},
-                    {"parameter_id": "optimizer", "categorical_value_spec": {"values": ["adam", "sgd"]}},
-                ],
-            },
-            "trial_job_spec": {
-                "worker_pool_specs": [pool],
-                "base_output_directory": {"output_uri_prefix": plan.base_output_uri},
-            },
-        }
-        request = {"parent": PARENT, "hyperparameter_tuning_job": job}
-        name = self._jobs.create_hyperparameter_tuning_job(request).name
+        message = HyperparameterTuningJob()
+        json_format.ParseDict(tuning.render(plan), HyperparameterTuningJob.pb(message))
+        name = self._jobs.create_hyperparameter_tuning_job(
+            parent=PARENT, hyperparameter_tuning_job=message
+        ).name
         until(lambda: self._jobs.get_hyperparameter_tuning_job(name=name).state in FINAL, seconds=240)
         return self._jobs.get_hyperparameter_tuning_job(name=name)
 

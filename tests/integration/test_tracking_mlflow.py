@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headway.errors import Refused, RemoteError
+from headway.spec.parameter import parse
 from headway.spec.plan import DataPin, Plan
+from headway.spec.sweep import SweepPin
 from headway.tracking.mlflow_sink import MLflowSink
 from headway.tracking.sinks import Outcome
 from tests.integration.tracking_server import TrackingServer
@@ -163,6 +166,47 @@ def test_a_run_that_failed_registers_nothing(server: TrackingServer, tmp_path: P
     opened = sink.open()
     assert sink.finish(Outcome("failed", model)) is None
     assert _client(server).get_run(opened.run_id).info.status == "FAILED"
+
+
+def _trial(server: TrackingServer, sweep_id: str, number: str) -> Plan:
+    space = (parse("lr", "0.25,0.5"),)
+    pin = SweepPin(id=sweep_id, metric="val_loss", goal="min", parameters=space, trials=2, parallel=2)
+    sweep = _plan(server, sweep_id).model_copy(update={"sweep": pin})
+    return sweep.trial(number, {"lr": "0.25"})
+
+
+def test_trials_that_begin_at_once_are_children_of_one_run(server: TrackingServer) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        sinks = [MLflowSink(_trial(server, "sweep-1", str(number)), {}) for number in range(1, 5)]
+        opened = list(pool.map(MLflowSink.open, sinks))
+    client = _client(server)
+    runs = [client.get_run(run.run_id) for run in opened]
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert client.get_run(parent).data.tags["headway.run_id"] == "sweep-1"
+    assert [run.data.tags["headway.trial"] for run in runs] == ["1", "2", "3", "4"]
+    assert runs[0].data.params["lr"] == "0.25"
+    experiment = runs[0].info.experiment_id
+    left = client.search_runs([experiment], "tags.`headway.run_id` = 'sweep-1'")
+    assert [run.info.run_id for run in left] == [parent]
+
+
+def test_a_trial_is_a_child_of_the_run_that_its_sweep_has(server: TrackingServer, tmp_path: Path) -> None:
+    client = _client(server)
+    experiment = client.create_experiment("with a parent")
+    marks = {"headway.run_id": "sweep-2", "headway.sweep": "sweep-2"}
+    parent = client.create_run(experiment, run_name="mine", tags=marks)
+    plan = _trial(server, "sweep-2", "1")
+    plan = plan.model_copy(
+        update={"tracking": plan.tracking.model_copy(update={"experiment": "with a parent"})}
+    )
+    (tmp_path / "model.ckpt").write_bytes(b"weights")
+    for _ in range(2):
+        sink = MLflowSink(plan, {})
+        opened = sink.open()
+        assert sink.finish(Outcome("finished", tmp_path / "model.ckpt")) is None
+    run = client.get_run(opened.run_id)
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert len(client.search_runs([experiment])) == 2
 
 
 def test_a_server_that_is_not_there_is_said_soon() -> None:
