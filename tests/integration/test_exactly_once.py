@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -88,6 +88,13 @@ class Stack:
             found.setdefault(build["substitutions"]["_BASE"], []).append(build["status"])
         return found
 
+    def cancel_all(self) -> None:
+        for region in ("us-central1", "us-east4"):
+            for job in self._all("aiplatform", "customJobs", region):
+                if job["state"] == "JOB_STATE_QUEUED":
+                    address = f"{self.record['emulator_url']}/aiplatform/v1/{job['name']}:cancel"
+                    urlopen(Request(address, data=b"{}", method="POST"), timeout=30).close()
+
     def _all(self, service: str, collection: str, region: str) -> Iterator[dict[str, Any]]:
         address = f"{self.record['emulator_url']}/{service}/v1/projects/{self.record['project']}"
         token = ""
@@ -120,13 +127,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def faults(stack: Stack) -> Iterator[Faults]:
-    """None at first, so that jobs run; afterwards they need not again."""
+def faults(stack: Stack) -> Faults:
+    """None at first, so that jobs run: all those that wait are cancelled, or hundreds would start at once."""
+    stack.cancel_all()
     faults = Faults(stack.record["emulator_url"])
     faults.clear()
-    yield faults
-    faults.clear()
-    faults.add("quota", times=0)
+    return faults
 
 
 @dataclass(frozen=True)
@@ -265,6 +271,28 @@ LISTED = "resources.regions=[us-central1,us-east4]"
 WISHES = ("resources.gpu=l4:1,t4:1", LISTED)
 
 
+def test_a_submit_killed_between_its_attempts_and_repeated_is_one_job(stack: Stack, deaths: Deaths) -> None:
+    with no_quota_in_the_first_region(stack):
+        again = repeated(stack, deaths.trips)
+
+    assert [outcome.errors for outcome in again] == [()] * len(deaths.trips)
+    there, refused = stack.jobs("us-east4"), stack.jobs()
+    assert {name: (there[name], refused[name]) for name in deaths.trips} == dict.fromkeys(
+        deaths.trips, (1, 0)
+    )
+
+
+def test_a_creation_answered_with_503_is_looked_for_and_repaired_by_the_next_submit(
+    stack: Stack, deaths: Deaths
+) -> None:
+    assert len(deaths.unsure.errors) == 1
+    assert "503" in deaths.unsure.errors[0]
+
+    (repaired,) = stack.submit([stack.order("unsure")], at_once=1)
+    assert repaired.errors == ()
+    assert stack.jobs()["unsure"] == 1
+
+
 def test_attempts_go_by_the_list_where_quota_and_machines_are_short_and_are_counted_once(
     stack: Stack, faults: Faults
 ) -> None:
@@ -287,28 +315,6 @@ def test_attempts_go_by_the_list_where_quota_and_machines_are_short_and_are_coun
     assert fired == [(quota, "us-central1"), (shortage, "us-east4"), (silence, "us-central1")]
     again = json.loads(stack.launch(*words, "--json"))
     assert again["job"] == view["job"]
-
-
-def test_a_submit_killed_between_its_attempts_and_repeated_is_one_job(stack: Stack, deaths: Deaths) -> None:
-    with no_quota_in_the_first_region(stack):
-        again = repeated(stack, deaths.trips)
-
-    assert [outcome.errors for outcome in again] == [()] * len(deaths.trips)
-    there, refused = stack.jobs("us-east4"), stack.jobs()
-    assert {name: (there[name], refused[name]) for name in deaths.trips} == dict.fromkeys(
-        deaths.trips, (1, 0)
-    )
-
-
-def test_a_creation_answered_with_503_is_looked_for_and_repaired_by_the_next_submit(
-    stack: Stack, deaths: Deaths
-) -> None:
-    assert len(deaths.unsure.errors) == 1
-    assert "503" in deaths.unsure.errors[0]
-
-    (repaired,) = stack.submit([stack.order("unsure")], at_once=1)
-    assert repaired.errors == ()
-    assert stack.jobs()["unsure"] == 1
 
 
 def test_a_creation_that_was_made_and_not_answered_is_found(stack: Stack, faults: Faults) -> None:
