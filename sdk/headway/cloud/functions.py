@@ -47,10 +47,10 @@ def render(
         "runtime": "python311",
         "entryPoint": "tick",
         "source": {"storageSource": {"bucket": bucket, "object": source}},
-        "dockerRepository": images,
     }
-    if build_account:
+    if build_account:  # an account of one's own writes into a repository of one's own
         build["serviceAccount"] = f"projects/{project}/serviceAccounts/{build_account}"
+        build["dockerRepository"] = images
     return {
         "name": function_id,
         "description": description,

@@ -32,14 +32,34 @@ class Cron:
 
     def next(self, moment: datetime) -> datetime | None:
         """The first due time later than this one, in UTC; None where none comes in fifty years."""
+        moment = moment.astimezone(UTC).replace(microsecond=0)
+        minute, hour, *_ = self.expression.split()
+        follows_elapsed_time = minute.startswith("*") or hour.startswith("*")
+        return self._by_the_offset(moment) if follows_elapsed_time else self._by_the_wall(moment)
+
+    def _by_the_wall(self, moment: datetime) -> datetime | None:
         from cronsim import CronSim
 
-        start = moment.replace(microsecond=0).astimezone(_zone(self.zone))
-        for due in CronSim(self.expression.upper(), start):
+        for due in CronSim(self.expression.upper(), moment.astimezone(_zone(self.zone))):
             # begun in the second pass of a repeated hour, cronsim first gives times of the first pass again
             if (found := due.astimezone(UTC)) > moment:
                 return found
         return None
+
+    def _by_the_offset(self, moment: datetime) -> datetime | None:
+        """On a clock that keeps its offset from UTC until the zone's next change, and then has another."""
+        from cronsim import CronSim
+
+        zone, since = _zone(self.zone), moment
+        while True:
+            offset = _offset(since, zone)
+            due = next(CronSim(self.expression.upper(), (moment + offset).replace(tzinfo=UTC)), None)
+            if due is None:
+                return None
+            found = due - offset
+            if (change := _change(zone, since, found)) is None:
+                return found
+            since, moment = change, change - timedelta(seconds=1)
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Every due time after `start`, up to and with `end`, in UTC."""
@@ -100,17 +120,32 @@ def check_zone(name: str) -> str:
 
 def clock_changes(zone: str, start: datetime, end: datetime) -> list[tuple[datetime, timedelta]]:
     """When the zone's clocks change between two times: the moment in UTC, and by how much they are put on."""
-    where, step = _zone(zone), timedelta(hours=1)
-    found, moment = [], start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    while moment < end:
-        later = moment + step
-        before, after = (_offset(each, where) for each in (moment, later))
-        if before != after:
-            found.append((later, after - before))
-        moment = later
+    where, moment = _zone(zone), start.astimezone(UTC)
+    found = []
+    while (change := _change(where, moment, end)) is not None:
+        found.append((change, _offset(change, where) - _offset(moment, where)))
+        moment = change
     return found
 
 
+def _change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
+    """The first second after `start`, until `end`, at which the zone's offset is another."""
+    low = start
+    while low < end:
+        high = min(low + _WEEK, end)
+        before = _offset(low, zone)
+        if _offset(high, zone) != before:
+            while (width := (high - low) // _SECOND) > 1:
+                middle = low + (width // 2) * _SECOND
+                low, high = (low, middle) if _offset(middle, zone) != before else (middle, high)
+            return high
+        low = high
+    return None
+
+
+_SECOND = timedelta(seconds=1)
+_WEEK = timedelta(days=7)
+"""No zone changes its offset twice within one."""
 _UTC = ("", "UTC", "ETC/UTC", "GMT")
 
 
