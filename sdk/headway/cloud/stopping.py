@@ -16,12 +16,16 @@ _ENDED = frozenset(
 
 
 def cancel_sweep(session: Session, plan: Plan) -> None:
-    """Cancel what still runs of a trial's sweep; it is found by its label. Raises RemoteError."""
+    """Cancel what still runs of a trial's sweep, which is found by its label in the session's region.
+
+    Where the platform does not say the region, each of the plan's is looked through. Raises RemoteError.
+    """
     sweep_id = plan.sweep.id if plan.sweep else plan.run_id
-    base = f"{session.endpoint('aiplatform')}/v1"
-    jobs = f"{base}/projects/{session.project}/locations/{session.region}/hyperparameterTuningJobs"
     what = f"cannot cancel the tuning job of {sweep_id}"
-    reply = session.call("GET", jobs, what, params={"filter": f'labels.{LABEL_RUN}="{sweep_id}"'})
-    for job in reply.get("hyperparameterTuningJobs", []):
-        if job["state"] not in _ENDED:
-            session.call("POST", f"{base}/{job['name']}:cancel", what, json={})
+    for region in [session.region] if session.region else plan.regions:
+        base = f"{session.endpoint('aiplatform', region)}/v1"
+        jobs = f"{base}/projects/{session.project}/locations/{region}/hyperparameterTuningJobs"
+        reply = session.call("GET", jobs, what, params={"filter": f'labels.{LABEL_RUN}="{sweep_id}"'})
+        for job in reply.get("hyperparameterTuningJobs", []):
+            if job["state"] not in _ENDED:
+                session.call("POST", f"{base}/{job['name']}:cancel", what, json={})

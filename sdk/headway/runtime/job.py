@@ -55,15 +55,15 @@ def main() -> int:
     def stores(bucket: str) -> Store:
         return ObjectStore(session, bucket)
 
-    def of(plan: Plan) -> Session:
-        return Session(plan.project, session.region or plan.regions[0], endpoints=plan.endpoints)
+    def of(plan: Plan, region: str | None) -> Session:
+        return Session(plan.project, region, endpoints=plan.endpoints)
 
     container = Container(
         variables=dict(os.environ),
         stores=stores,
-        secret=lambda plan, reference: access(of(plan), reference),
+        secret=lambda plan, reference: access(of(plan, plan.regions[0]), reference),
         folders=ContainerLayout(Path.home() / "run"),
-        cancel=lambda plan: cancel_sweep(of(plan), plan),
+        cancel=lambda plan: cancel_sweep(of(plan, session.region), plan),
         words=sys.argv[1:],
     )
     code = run(container)
