@@ -19,9 +19,11 @@ from headway_launcher.commands import (
     runs,
     schedule,
     submit,
+    sweep,
     version,
     why,
 )
+from headway_launcher.default_group import DefaultGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
+    ("sweep", "Search for the best arguments; `start` may be left out.", sweep.COMMANDS),
     ("config", "The config file: its schema, and what it comes to.", config.COMMANDS),
     ("data", "The data that runs read.", data.COMMANDS),
     ("models", "Registered models, and who is champion.", models.COMMANDS),
@@ -59,16 +62,19 @@ def application(*, pretty: bool) -> typer.Typer:
     for name, function in COMMANDS.items():
         app.command(name)(function)
     for name, about, functions in GROUPS:
-        group = _group(name, about, pretty)
+        group = _group(
+            name, about, pretty, DefaultGroup if DefaultGroup.default_command in functions else None
+        )
         for word, function in functions.items():
             group.command(word)(function)
         app.add_typer(group)
     return app
 
 
-def _group(name: str, about: str, pretty: bool) -> typer.Typer:
+def _group(name: str, about: str, pretty: bool, kind: type[DefaultGroup] | None = None) -> typer.Typer:
     return typer.Typer(
         name=name,
+        cls=kind,
         help=about,
         no_args_is_help=True,
         rich_markup_mode="rich" if pretty else None,

@@ -16,10 +16,19 @@ def gpus(incomplete: str) -> list[str]:
 
 def run_ids(incomplete: str) -> list[str]:
     """The local stack's runs, newest first, read from its storage folder."""
+    return _below("runs", incomplete)
+
+
+def sweep_ids(incomplete: str) -> list[str]:
+    """The local stack's sweeps, newest first."""
+    return _below("sweeps", incomplete)
+
+
+def _below(kind: str, incomplete: str) -> list[str]:
     from headway.config.profile import default_state
     from headway_launcher.stack.record import BUCKET, Folder
 
-    folder = Folder(default_state() / "local").storage / BUCKET / "headway" / "runs"
+    folder = Folder(default_state() / "local").storage / BUCKET / "headway" / kind
     if not folder.is_dir():
         return []
     runs = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headway.errors import HeadwayError
-    from headway.jobs.notebook import attach, doctor, plan, runs, submit
+    from headway.jobs.notebook import attach, attach_sweep, doctor, plan, runs, submit, sweep
     from headway.jobs.planning import Preview
     from headway.jobs.run import Run, RunView
+    from headway.jobs.sweep import Sweep
+    from headway.jobs.sweep_view import SweepView
     from headway.spec.job import JobSpec
     from headway.spec.plan import Plan
 
@@ -29,11 +31,15 @@ _HOMES = {
     "Preview": "headway.jobs.planning",
     "Run": "headway.jobs.run",
     "RunView": "headway.jobs.run",
+    "Sweep": "headway.jobs.sweep",
+    "SweepView": "headway.jobs.sweep_view",
     "attach": "headway.jobs.notebook",
+    "attach_sweep": "headway.jobs.notebook",
     "doctor": "headway.jobs.notebook",
     "plan": "headway.jobs.notebook",
     "runs": "headway.jobs.notebook",
     "submit": "headway.jobs.notebook",
+    "sweep": "headway.jobs.notebook",
 }
 
 __all__ = [
@@ -43,11 +49,15 @@ __all__ = [
     "Preview",
     "Run",
     "RunView",
+    "Sweep",
+    "SweepView",
     "attach",
+    "attach_sweep",
     "doctor",
     "plan",
     "runs",
     "submit",
+    "sweep",
 ]
 
 

@@ -18,17 +18,19 @@ from headway.cloud.logs import LogLine
 from headway.config import load
 from headway.config.profile import find_place
 from headway.errors import ExitCode
-from headway.jobs import Difference, Preview, PreviewStep, RunView, Why
+from headway.jobs import Difference, Preview, PreviewStep, RunView, SweepView, TrialView, Why
 from headway.jobs.doctor import CHECKS, Report, Row, State
 from headway.jobs.schedules import ScheduleView
 from headway.jobs.simulation import Assumed, simulate
 from headway.spec.job import JobSpec, json_schema
 from headway.spec.layout import TrainingVariables
 from headway.spec.machines import catalogue
+from headway.spec.parameter import parse
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 from headway.spec.schedule import Schedule
 from headway.spec.scheduled import Tick
+from headway.spec.sweep import Sweep
 from headway_launcher.app import application
 from headway_launcher.stack.record import Record
 from tests.unit.documentation import (
@@ -99,7 +101,7 @@ def test_a_launch_command_in_a_snippet_is_one_that_exists(where: str, line: str)
 
 
 def test_launch_commands_in_running_text_exist() -> None:
-    known = [name for name in commands() if name]
+    known = [name.removesuffix(" start") for name in commands() if name]  # the one that need not be typed
     for page in pages():
         for command in re.findall(r"`launch ([a-z][a-z ]*[a-z])", page.read_text(encoding="utf-8")):
             assert any(f"{command} ".startswith(f"{name} ") for name in known), f"{name_of(page)}: {command}"
@@ -225,6 +227,26 @@ def documented_keys(section: str) -> set[str]:
 
 def test_json_md_has_every_key_of_a_run() -> None:
     assert documented_keys("run") == set(RunView.model_fields)
+
+
+def test_json_md_has_every_key_of_a_sweep_and_its_trials() -> None:
+    assert documented_keys("sweep") == set(SweepView.model_fields)
+    text = sections(DOCS / "json.md")["sweep"]
+    assert [key for key in TrialView.model_fields if f"`{key}`" not in text] == []
+
+
+def test_sweeps_md_has_every_key_of_the_section() -> None:
+    documented = {words(row[0])[0]: words(row[1])[0] for row in table("sweeps.md") if len(row) == 4}
+    assert list(documented) == list(Sweep.model_fields)
+    options = {option for each in commands()["sweep start"].params for option in each.opts}
+    assert {flag for flag in documented.values() if flag.startswith("--")} <= options
+
+
+def test_every_example_of_a_parameter_can_be_read() -> None:
+    texts = [text for row in table("sweeps.md") if len(row) == 2 for text in words(row[0])]
+    assert len(texts) > 8
+    for text in texts:
+        parse("x", text)
 
 
 def test_json_md_has_every_key_of_a_plan() -> None:

@@ -17,11 +17,15 @@ NAMES = [
     "Preview",
     "Run",
     "RunView",
+    "Sweep",
+    "SweepView",
     "attach",
+    "attach_sweep",
     "doctor",
     "plan",
     "runs",
     "submit",
+    "sweep",
 ]
 
 

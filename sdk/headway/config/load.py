@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,18 @@ def load(
     if spec is None or problems:
         raise _as_error(problems, file, sources)
     return Loaded(spec, file, sources, known)
+
+
+def relaid(values: dict[str, Any], overrides: Sequence[str]) -> JobSpec:
+    """A spec from what a plan holds, with `key=value` words laid over it. Raises ConfigError."""
+    values, sources = copy.deepcopy(values), dict[KeyPath, Origin]()
+    for change in words.parse(overrides):
+        if _set(values, change.path, change.value):
+            sources[change.path] = Origin(change.label)
+    try:
+        return JobSpec.model_validate(values)
+    except ValidationError as error:
+        raise _as_error(translate(error), Path("plan.json"), sources) from error
 
 
 def _existing(path: Path) -> Path:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from headway.jobs.pushing import push_data
     from headway.jobs.run import Output, Run, RunView, attach
     from headway.jobs.submission import submit
+    from headway.jobs.sweep import Sweep, attach_sweep, sweeps
+    from headway.jobs.sweep_submission import start_sweep, submit_best
+    from headway.jobs.sweep_view import SweepView, TrialView
     from headway.jobs.why import Difference, Why, why_anew, why_two
 
 _HOMES = {
@@ -23,6 +26,9 @@ _HOMES = {
     "run": ("Output", "Run", "RunView", "attach"),
     "submission": ("submit",),
     "pushing": ("push_data",),
+    "sweep": ("Sweep", "attach_sweep", "sweeps"),
+    "sweep_submission": ("start_sweep", "submit_best"),
+    "sweep_view": ("SweepView", "TrialView"),
     "why": ("Difference", "Why", "why_anew", "why_two"),
 }
 
@@ -34,15 +40,22 @@ __all__ = [
     "Progress",
     "Run",
     "RunView",
+    "Sweep",
+    "SweepView",
+    "TrialView",
     "Why",
     "attach",
+    "attach_sweep",
     "cancel_build",
     "check",
     "plan",
     "preview",
     "push_data",
     "runs",
+    "start_sweep",
     "submit",
+    "submit_best",
+    "sweeps",
     "why_anew",
     "why_two",
 ]

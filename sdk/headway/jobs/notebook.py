@@ -1,4 +1,4 @@
-"""The Python way in, as notebooks and pipelines call it: `headway.submit`, `plan`, `runs`, `attach`."""
+"""The Python way in, as notebooks and pipelines call it: `headway.submit`, `sweep`, `plan`, `runs`, ..."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 from headway.config.profile import default_state, find_place
 from headway.errors import InputError
-from headway.jobs import listing, planning, run, submission
+from headway.jobs import listing, planning, run, submission, sweep_submission
+from headway.jobs import sweep as sweeping
 from headway.jobs.doctor import Report, examine
 from headway.jobs.planning import Preview
 from headway.jobs.run import Run, RunView
+from headway.jobs.sweep import Sweep
 from headway.spec.place import Place
 
 
@@ -47,6 +49,38 @@ def submit(
         flags=flags,
         place=_place(path, local, profile),
         again=again,
+        progress=Printed(),
+    )
+
+
+def sweep(
+    config: str | Path,
+    *,
+    metric: str | None = None,
+    trials: int | None = None,
+    parallel: int | None = None,
+    gpu: str | None = None,
+    spot: bool | None = None,
+    local: bool = False,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+) -> Sweep:
+    """Start a sweep and return at once. `overrides` are words, ranges too: `args.lr=1e-4..1e-2:log`.
+
+    The same sweep started twice is one; with `resume`, one that was cancelled or failed goes on. Raises
+    HeadwayError.
+    """
+    given = {"sweep.metric": metric, "sweep.trials": trials, "sweep.parallel": parallel}
+    flags = {key: value for key, value in given.items() if value is not None} | _flags(gpu, spot)
+    path, words = Path(config), _words(overrides)
+    planning.check(path, words, flags, sweep=True)
+    return sweep_submission.start_sweep(
+        path,
+        overrides=words,
+        flags=flags,
+        place=_place(path, local, profile),
+        resume=resume,
         progress=Printed(),
     )
 
@@ -102,6 +136,11 @@ def runs(*, local: bool = False, profile: str | None = None, limit: int = 20) ->
 def attach(run_id: str, *, local: bool = False, profile: str | None = None) -> Run:
     """The run of that id, submitted from anywhere. Raises NotFound."""
     return run.attach(run_id, _place(Path.cwd(), local, profile))
+
+
+def attach_sweep(sweep_id: str, *, local: bool = False, profile: str | None = None) -> Sweep:
+    """The sweep of that id, started from anywhere. Raises NotFound."""
+    return sweeping.attach_sweep(sweep_id, _place(Path.cwd(), local, profile))
 
 
 def _words(overrides: Sequence[str]) -> Sequence[str]:

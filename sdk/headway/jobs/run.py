@@ -205,7 +205,7 @@ class Run:
         Raises InputError where the folder is a file.
         """
         folder, outputs = Path(folder), self.outputs()
-        _prepare(folder, wanted=bool(outputs))
+        own_folder(folder, wanted=bool(outputs))
         return [self._fetch(output, folder) for output in outputs]
 
     def _fetch(self, output: Output, folder: Path) -> Path:
@@ -300,7 +300,11 @@ def _is_there(path: Path, size: int, written: float) -> bool:
     return found.st_size == size and abs(found.st_mtime - written) < 1e-3
 
 
-def _prepare(folder: Path, *, wanted: bool) -> None:
+def own_folder(folder: Path, *, wanted: bool = True) -> None:
+    """Make a folder that ignores itself in git: what is fetched into a project is no code of its next run.
+
+    Raises InputError where it is a file.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder", hint="name another folder, or one to be made")
     if wanted and not folder.exists():

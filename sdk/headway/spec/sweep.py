@@ -167,6 +167,13 @@ def pinned(sweep: Sweep | None, sweep_id: str) -> SweepPin:
 def _whole(sweep: Sweep, space: Sequence[Parameter]) -> int:
     if sweep.algorithm != "grid":
         raise Unfit("sweep.trials", "the sweep does not say how many trials", hint="for example --trials 20")
+    return points(space)
+
+
+def points(space: Sequence[Parameter]) -> int:
+    """How many points the space has; 0 where one of the ranges is continuous."""
+    if any(each.choices is None for each in space):
+        return 0
     return math.prod(_grid_size(each, space) for each in space if each.condition is None)
 
 

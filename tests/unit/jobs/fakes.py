@@ -14,6 +14,7 @@ from headway.cloud.logs import LogLine
 from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.cloud.storage import StoredObject, Version
+from headway.cloud.tuning import Trial, TuningJob
 from headway.cloud.vertex import Job
 from headway.errors import NotFound
 from headway.spec.place import Place
@@ -149,6 +150,50 @@ class MemoryJobs:
         ]
 
 
+class MemoryTuning:
+    """Vertex AI's tuning jobs in a list: created running and without trials, which a test adds."""
+
+    def __init__(self, region: str = "us-central1") -> None:
+        self.region = region
+        self.all: list[TuningJob] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.before_create: Callable[[], None] = lambda: None
+
+    def create(self, body: dict[str, Any]) -> TuningJob:
+        self.before_create()
+        self.bodies.append(body)
+        custom = MemoryJobs(self.region)
+        made = custom.create({**body, "jobSpec": body["trialJobSpec"]})
+        name = f"projects/1/locations/{self.region}/hyperparameterTuningJobs/{len(self.all) + 1}"
+        job = TuningJob(**{**vars(made), "name": name})
+        self.all.append(job)
+        return job
+
+    def get(self, name: str) -> TuningJob:
+        return next(job for job in self.all if job.name == name)
+
+    def labelled(self, label: str, value: str | None = None) -> Iterator[TuningJob]:
+        for job in reversed(self.all):
+            if label in job.labels and value in (None, job.labels[label]):
+                yield job
+
+    def cancel(self, name: str) -> None:
+        self.end("cancelled", name)
+
+    def end(self, state: str, name: str | None = None, error: str | None = None) -> None:
+        """The job of that name, or the last one, is over."""
+        name = name or self.all[-1].name
+        now = datetime.now(UTC)
+        self.all = [
+            replace(job, state=state, ended=now, error=error) if job.name == name else job for job in self.all
+        ]
+
+    def add(self, *trials: Trial) -> None:
+        """Trials of the last job."""
+        last = self.all[-1]
+        self.all[-1] = replace(last, trials=(*last.trials, *trials))
+
+
 class MemoryBuilds:
     """Cloud Build that needs no time: a build ends as `ending` says, and writes `log`."""
 
@@ -256,6 +301,7 @@ class MemoryPlace:
         self.place = PLACE
         self.store = MemoryStore()
         self.vertex = MemoryJobs()
+        self.sweeps = MemoryTuning()
         self.builds = MemoryBuilds(self.store)
         self.lines: list[LogLine] = []
         self.images: set[str] = set()
@@ -267,6 +313,9 @@ class MemoryPlace:
 
     def jobs(self, region: str) -> MemoryJobs:
         return self.vertex
+
+    def tuning(self, region: str) -> MemoryTuning:
+        return self.sweeps
 
     def log(self, job_id: str) -> MemoryLog:
         return MemoryLog(self.lines)

@@ -39,16 +39,18 @@ def prepare(study: Spec) -> None:
         import headway_emulator.engine.tuning.sampling  # noqa: F401
 
 
-def suggest(study: Spec, number: int, tried: Sequence[Tried]) -> dict[str, Value] | None:
+def suggest(study: Spec, number: int, tried: Sequence[Tried], *, name: str = "") -> dict[str, Value] | None:
     """What trial `number` (from 1) tries, after `tried`; None where the grid has no more points.
 
-    Values that another trial has come again only where all combinations were tried.
+    A job's display `name` counts as well: one that goes on with another's study under a name of its own gets
+    trials of its own. Values that another trial has come again only where all combinations were tried.
     """
     parameters: Sequence[Spec] = study["parameters"]
     count = grid.size(parameters)
     if study.get("algorithm") == "GRID_SEARCH":
         return grid.point(parameters, number - 1) if number <= count else None
-    digest = hashlib.sha256(f"{json.dumps(study, sort_keys=True)} {number}".encode()).digest()
+    drawn = f"{json.dumps(study, sort_keys=True)} {number}" + (f" {name}" if name else "")
+    digest = hashlib.sha256(drawn.encode()).digest()
     seed = int.from_bytes(digest[:4])
     known = {_key(trial.values) for trial in tried}
     draws = _draws(study, seed, tried, listed=count <= FEW)

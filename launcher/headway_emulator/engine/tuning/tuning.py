@@ -167,7 +167,7 @@ class Tuning:
         most, parallel = int(job["maxTrialCount"]), int(job["parallelTrialCount"])
         while len(trials) + begun < most and running + begun < parallel:
             number = len(trials) + begun + 1
-            values = study.suggest(job["studySpec"], number, tried)
+            values = study.suggest(job["studySpec"], number, tried, name=job["displayName"])
             if values is None:
                 break
             try:

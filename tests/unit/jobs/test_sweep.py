@@ -1,0 +1,464 @@
+"""Sweeps: equal content is one sweep, one that ended early goes on, and the best trial becomes a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headway.cloud.tuning import Trial
+from headway.errors import ConfigError, DeadlinePassed, InputError, NotFound, RemoteError
+from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
+from headway.jobs.sweep import Sweep, attach_sweep, sweeps
+from headway.jobs.sweep_submission import overrides_of, submit_best
+from headway.spec.parameter import digest
+from headway.spec.plan import Plan
+from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
+
+WORDS = ("args.lr=1e-4..1e-2:log", "args.width=64,128")
+FLAGS = {"sweep.metric": "val_loss:min", "sweep.trials": 4, "sweep.parallel": 2}
+BEGAN = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, sweep_tracking.Told]]:
+    """What the tracking server was told at the end; no server is asked."""
+    told: list[tuple[str, sweep_tracking.Told]] = []
+    monkeypatch.setattr(sweep_tracking, "open_parent", lambda plan: "http://mlflow/runs/1")
+    monkeypatch.setattr(sweep_tracking, "url", lambda plan: "http://mlflow/runs/1")
+    monkeypatch.setattr(sweep_tracking, "close", lambda plan, state, what: told.append((state, what)))
+    return told
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, closed: object) -> MemoryPlace:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    return MemoryPlace()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text("print('hello')\n")
+    (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
+    path = tmp_path / "config.yaml"
+    path.write_text("name: tiny\nentrypoint: train.py\nargs: {lr: 0.1, epochs: 3}\n")
+    return path
+
+
+@pytest.fixture
+def start(config: Path, world: MemoryPlace) -> Callable[..., Sweep]:
+    def call(
+        *words: str, resume: bool = False, told: Told | None = None, flags: dict[str, Any] | None = None
+    ) -> Sweep:
+        return sweep_submission.start_sweep(
+            config,
+            overrides=words or WORDS,
+            flags={**FLAGS, **(flags or {})},
+            place=PLACE,
+            resume=resume,
+            progress=told,
+            services=world.services,
+        )
+
+    return call
+
+
+def trial(number: int, value: float | None, state: str = "succeeded", **given: object) -> Trial:
+    return Trial(
+        id=str(number),
+        state=state,
+        given={"lr": number / 1000, "width": 64.0, **given},
+        measured={} if value is None else {"val_loss": value},
+        step=None if value is None else 10,
+        started=BEGAN,
+        ended=BEGAN + timedelta(minutes=6),
+        infeasible="it failed" if state == "infeasible" else None,
+        custom_job="projects/1/locations/us-central1/customJobs/9",
+    )
+
+
+def record(world: MemoryPlace, sweep: Sweep, *numbers: int) -> None:
+    """What the containers of these trials leave when they have ended well."""
+    for number in numbers:
+        values = sweep.pin.values({"lr": number / 1000, "width": 64})
+        name = sweep.plan.layout.sweep_result(sweep.sweep_id, digest(values))
+        world.store.write(name, json.dumps({"value": 0.5}).encode())
+
+
+def test_a_sweep_is_a_tuning_job_of_the_jobs_image_and_code(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    told = Told()
+    sweep = start(told=told)
+    assert [name for name, _ in told.steps] == ["image", "image", "bundle", "job", "track"]
+    (body,) = world.sweeps.bodies
+    assert body["displayName"] == sweep.sweep_id
+    assert (body["maxTrialCount"], body["parallelTrialCount"]) == (4, 2)
+    assert [each["parameterId"] for each in body["studySpec"]["parameters"]] == ["lr", "width"]
+    assert world.vertex.jobs == []
+    plan = Plan.model_validate_json(world.store.objects[f"headway/sweeps/{sweep.sweep_id}/plan.json"])
+    assert plan.config["args"] == {"lr": 0.1, "epochs": 3}
+    assert sweep.state == "running"
+
+
+def test_the_same_sweep_started_twice_is_one_and_sends_nothing(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    first, told = start(), Told()
+    sent = list(world.store.uploads)
+    second = start(told=told)
+    assert second.sweep_id == first.sweep_id
+    assert len(world.sweeps.all) == 1
+    assert world.store.uploads == sent
+    assert told.steps == [("job", f"{first.sweep_id} was started before: running")]
+
+
+def test_a_sweep_whose_launcher_was_killed_is_repaired_by_the_same_command(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        world.sweeps.before_create = lambda: None
+        raise Killed
+
+    world.sweeps.before_create = die
+    with pytest.raises(Killed):
+        start()
+    assert world.sweeps.all == []
+    (name,) = (name for name in world.store.objects if name.endswith("plan.json"))
+    world.store.written[name] -= timedelta(hours=1)
+    sweep = start()
+    assert [job.name for job in world.sweeps.all] == [sweep.job().name]
+
+
+def test_a_plain_value_takes_an_argument_out_of_the_sweep(
+    start: Callable[..., Sweep], config: Path, world: MemoryPlace
+) -> None:
+    config.write_text(config.read_text() + "sweep: {parameters: {lr: 1e-4..1e-2, width: '64,128'}}\n")
+    start("args.lr=0.5")
+    (body,) = world.sweeps.bodies
+    assert [each["parameterId"] for each in body["studySpec"]["parameters"]] == ["width"]
+
+
+@pytest.mark.parametrize(
+    ("section", "words", "message"),
+    [
+        ("", ("args.lr=0.5",), "there is nothing to vary"),
+        (
+            "sweep: {parameters: {lr: '1..0'}}",
+            (),
+            "config.yaml:4:26: sweep.parameters.lr: 1 is not less than 0",
+        ),
+        ("sweep: {parameters: {lr: 5}}", (), "config.yaml:4:26: sweep.parameters.lr: '5' is no range"),
+        (
+            "sweep: {parameters: {lr: 0..1 if depth=3}}",
+            (),
+            "config.yaml:4:26: it depends on depth, which the sweep does not vary",
+        ),
+        ("sweep: {trails: 3}", (), "config.yaml:4:9: there is no key 'trails' in sweep"),
+        ("sweep: {algorithm: bayes}", (), "config.yaml:4:20: sweep.algorithm: it should be 'default'"),
+        (
+            "sweep: {parameters: {lr: 0..1.0}, algorithm: grid}",
+            (),
+            "config.yaml:4:26: a grid has no end over the continuous range 0.0..1.0",
+        ),
+        ("", ("args.lr=1..x",), "command line: args.lr=1..x: sweep.parameters.lr: '1..x' is no range"),
+        (
+            "",
+            ("args.lr=1e-2..1e-4",),
+            "command line: args.lr=1e-2..1e-4: sweep.parameters.lr: 0.01 is not less",
+        ),
+    ],
+)
+def test_what_cannot_be_swept_is_told_with_its_place(
+    start: Callable[..., Sweep], config: Path, world: MemoryPlace, section: str, words: Any, message: str
+) -> None:
+    config.write_text(config.read_text() + section + "\n")
+    with pytest.raises(ConfigError) as error:
+        start(*(words or ("args.other=1",)))
+    assert message in str(error.value)
+    assert world.store.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"sweep.metric": None}, "the sweep has no metric"),
+        ({"sweep.metric": "val_loss"}, "--metric: sweep.metric: 'val_loss' does not say min or max"),
+        ({"sweep.trials": None}, "the sweep does not say how many trials"),
+        ({"sweep.trials": 0}, "--trials: sweep.trials must be at least 1, not 0"),
+        ({"sweep.parallel": 0}, "--parallel: sweep.parallel must be at least 1, not 0"),
+        ({"limits.budget": 0.0001}, "--budget: $0.00 pays for"),
+    ],
+)
+def test_flags_that_are_missing_or_wrong_are_told(
+    start: Callable[..., Sweep], flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        start(flags=flags)
+    assert message in str(error.value)
+
+
+def test_bad_input_is_found_before_a_stack_is_started(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebook, "find_place", lambda **_: pytest.fail("a place was looked for"))
+    with pytest.raises(ConfigError, match="no metric"):
+        notebook.sweep(config, trials=3, local=True, overrides=["args.lr=1..2"])
+
+
+def test_a_view_tells_trials_the_best_and_what_they_cost(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, 0.5), trial(2, 0.25), trial(3, None, "infeasible"), trial(4, None, "active"))
+    status = f"headway/sweeps/{sweep.sweep_id}/1/3/status.json"
+    said = {
+        "run_id": "x",
+        "phase": "done",
+        "error": "out of memory",
+        "updated": str(BEGAN),
+        "started": str(BEGAN),
+    }
+    world.store.write(status, json.dumps(said).encode())
+    view = sweep.view()
+    assert [each.run_id for each in view.trials] == [f"{sweep.sweep_id}-t{n}" for n in (1, 2, 3, 4)]
+    assert view.best is not None
+    assert (view.best.trial, view.best.value) == ("2", 0.25)
+    assert view.trials[2].error == "out of memory"
+    assert (view.finished, view.trials_wanted) == (2, 4)
+    assert view.cost is not None
+    hour = sweep.plan.candidates[0].usd_hour or 0
+    assert view.cost.spent_usd == pytest.approx(4 * 0.1 * hour, rel=1e-3)
+    assert view.document()["trials"][0]["values"] == {"lr": 0.001, "width": 64}
+
+
+def test_the_best_of_a_sweep_that_wants_more_is_the_highest(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    sweep = start(flags={"sweep.metric": "val_loss:max"})
+    world.sweeps.add(trial(1, 0.5), trial(2, 0.25))
+    assert sweep.best is not None
+    assert sweep.best.trial == "1"
+
+
+def test_waiting_goes_on_to_the_end_and_tells_the_tracking_server(
+    start: Callable[..., Sweep], world: MemoryPlace, closed: list[tuple[str, sweep_tracking.Told]]
+) -> None:
+    sweep, looks = start(), []
+
+    def look(job: Any) -> None:
+        looks.append(len(job.trials))
+        world.sweeps.add(trial(len(looks), 1 / len(looks)))
+        if len(looks) == 3:
+            world.sweeps.end("succeeded")
+
+    view = sweep.wait(on_poll=look)
+    assert view.state == "succeeded"
+    assert looks == [0, 1, 2, 3]
+    ((state, told),) = closed
+    assert (state, told.value, told.trial) == ("succeeded", 1 / 3, f"{sweep.sweep_id}-t3")
+
+
+def test_a_wait_with_a_deadline_leaves_the_sweep_running(start: Callable[..., Sweep]) -> None:
+    with pytest.raises(DeadlinePassed, match="still reads running"):
+        start().wait(timeout=0.01)
+
+
+def test_a_cancelled_sweep_goes_on_with_the_trials_that_are_left(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    first = start()
+    world.sweeps.add(trial(1, 0.5), trial(2, None, "active"))
+    record(world, first, 1)
+    assert first.cancel()
+    assert not first.cancel()
+    assert start().state == "cancelled", "without --resume it is looked at"
+    told = Told()
+    second = start(resume=True, told=told)
+    assert (second.sweep_id, second.pin.attempt, second.pin.trials) == (first.sweep_id, 2, 3)
+    assert "1 of 4 trials are done, 3 are left" in str(told.steps)
+    assert world.sweeps.bodies[1]["displayName"] == f"{first.sweep_id}-2"
+    assert f"headway/sweeps/{first.sweep_id}/plan-2.json" in world.store.objects
+    world.sweeps.add(trial(1, 0.1))
+    view = attach_sweep(first.sweep_id, PLACE, services=world.services).view()
+    assert [each.run_id for each in view.trials] == [
+        *(f"{first.sweep_id}-t{n}" for n in (1, 2)),
+        f"{first.sweep_id}-2-t1",
+    ]
+    assert view.best is not None
+    assert (view.best.attempt, view.trials_wanted, view.attempts) == (2, 4, 2)
+
+
+def test_a_resumed_sweep_started_again_is_attached_to(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    start()
+    world.sweeps.end("failed")
+    second = start(resume=True)
+    assert start(resume=True).job().name == second.job().name
+    assert start().job().name == second.job().name
+    assert len(world.sweeps.all) == 2
+
+
+def test_nothing_is_left_of_a_sweep_that_succeeded_or_has_all_its_trials(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    first = start()
+    world.sweeps.end("succeeded")
+    start(resume=True)
+    record(world, first, 1, 2, 3, 4)
+    world.sweeps.end("cancelled")
+    start(resume=True)
+    assert len(world.sweeps.all) == 1
+
+
+def test_a_grid_goes_on_whole_for_known_points_are_answered(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    words = ("args.lr=0.001,0.002,0.003", "args.width=64,128")
+    grid = {"sweep.algorithm": "grid", "sweep.trials": None}
+    first = start(*words, flags=grid)
+    record(world, first, 1)
+    world.sweeps.end("cancelled")
+    assert start(*words, flags=grid, resume=True).pin.trials == 6
+
+
+def test_a_sweep_that_none_of_its_trials_can_be_judged_by_does_not_go_on(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    sweep = start()
+    name = sweep.plan.layout.sweep_broken(sweep.sweep_id)
+    world.store.write(name, json.dumps({"error": "training never logged val_loss"}).encode())
+    world.sweeps.end("cancelled")
+    assert sweep.view().error == "training never logged val_loss"
+    with pytest.raises(InputError, match="cannot go on: training never logged val_loss"):
+        start(resume=True)
+
+
+def test_a_budget_is_for_all_trials_and_what_is_spent_is_gone(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    budget = {"limits.budget": 1.0}
+    first = start(flags=budget)
+    hour = first.plan.candidates[0].usd_hour or 0
+    assert first.plan.timeout_s == pytest.approx(1.0 / 4 / hour * 3600, abs=1)
+    world.sweeps.add(trial(1, 0.5))
+    record(world, first, 1)
+    world.sweeps.end("cancelled")
+    second = start(flags=budget, resume=True)
+    left = 1.0 - 0.1 * hour
+    assert second.plan.timeout_s == pytest.approx(min(left / 3 / hour * 3600, first.plan.timeout_s), abs=2)
+    days = Trial(**{**vars(trial(2, 0.5)), "ended": BEGAN + timedelta(days=9)})
+    world.sweeps.add(days)
+    world.sweeps.end("failed")
+    with pytest.raises(InputError, match="has spent its budget"):
+        start(flags=budget, resume=True)
+
+
+def test_the_best_trial_becomes_a_full_run_of_the_sweeps_own_code(
+    start: Callable[..., Sweep], world: MemoryPlace, config: Path, tmp_path: Path
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, 0.5), trial(2, 0.25, width=128.0))
+    config.write_text("name: other\n")
+    run = submit_best(sweep, overrides=["args.epochs=30"], start=tmp_path)
+    assert run.plan.sweep is None
+    assert run.plan.config["args"] == {"lr": 0.002, "epochs": 30, "width": 128}
+    assert run.plan.code == sweep.plan.code
+    assert len(world.vertex.jobs) == 1
+
+
+def test_the_printed_overrides_submit_the_very_same_run(
+    start: Callable[..., Sweep], world: MemoryPlace, config: Path, tmp_path: Path
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, 0.5))
+    assert sweep.best is not None
+    words = overrides_of(sweep.best)
+    assert words == ["args.lr=0.001", "args.width=64"]
+    by_hand = planning.prepare(config, overrides=words, place=PLACE).plan
+    assert submit_best(sweep, start=tmp_path).run_id == by_hand.run_id
+
+
+def test_before_a_trial_ended_well_there_is_no_best(
+    start: Callable[..., Sweep], world: MemoryPlace, tmp_path: Path
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, None, "infeasible"))
+    with pytest.raises(InputError, match=r"no trial of .* has ended well yet"):
+        submit_best(sweep, start=tmp_path)
+
+
+def test_a_best_whose_code_is_gone_says_so(
+    start: Callable[..., Sweep], world: MemoryPlace, tmp_path: Path
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, 0.5))
+    world.store.delete(sweep.plan.layout.bundle(sweep.plan.code.digest))
+    with pytest.raises(NotFound, match=r"the code .* that the sweep ran with is no longer there"):
+        submit_best(sweep, start=tmp_path)
+
+
+def test_the_trials_are_a_table(start: Callable[..., Sweep], world: MemoryPlace) -> None:
+    sweep = start()
+    assert list(sweep.trials().columns) == ["state", "lr", "width", "val_loss", "step", "seconds", "run_id"]
+    world.sweeps.add(trial(1, 0.5), trial(2, None, "infeasible"))
+    table = sweep.trials()
+    assert table.loc["1", "val_loss"] == 0.5
+    assert table.loc["1", "seconds"] == 360
+    assert table["val_loss"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("trials", [(), (trial(1, 0.5), trial(2, None, "infeasible"), trial(3, 0.4))])
+def test_a_plot_is_a_png_whatever_there_is_to_draw(
+    start: Callable[..., Sweep], world: MemoryPlace, tmp_path: Path, trials: tuple[Trial, ...]
+) -> None:
+    sweep = start(*WORDS, "args.momentum=0.5..0.9:reverse_log", "args.fast=true,false", "args.n=1..5")
+    world.sweeps.add(*trials)
+    drawn = sweep.plot(tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert len([axis for axis in drawn.figure.axes if axis.get_visible()]) == 6
+    with pytest.raises(InputError, match="cannot be written"):
+        sweep.plot(tmp_path / "none" / "sweep.png")
+
+
+def test_sweeps_are_listed_newest_first_each_once(start: Callable[..., Sweep], world: MemoryPlace) -> None:
+    first = start()
+    world.sweeps.end("cancelled")
+    start(resume=True)
+    second = start(flags={"sweep.trials": 5})
+    listed = sweeps(PLACE, services=world.services)
+    assert [view.sweep_id for view in listed] == [second.sweep_id, first.sweep_id]
+
+
+def test_an_unknown_sweep_and_one_that_is_no_id_are_told(world: MemoryPlace) -> None:
+    with pytest.raises(NotFound, match=r"there is no sweep x in gs://acme"):
+        attach_sweep("x", PLACE, services=world.services)
+    with pytest.raises(InputError, match="is no sweep id"):
+        attach_sweep("a/b", PLACE, services=world.services)
+
+
+def test_a_sweep_whose_tuning_job_never_came_says_what_repairs_it(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    sweep = start()
+    world.sweeps.all.clear()
+    with pytest.raises(NotFound, match="no tuning job of it") as error:
+        attach_sweep(sweep.sweep_id, PLACE, services=world.services).view()
+    assert "repairs it" in str(error.value)
+
+
+def test_a_tracking_server_that_is_down_fails_nothing(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    def refuse(*_: object, **__: object) -> dict[str, Any]:
+        raise RemoteError("the tracking server does not answer")
+
+    monkeypatch.setattr(sweep_tracking, "_ask", refuse)
+    plan = planning.prepare(config, overrides=WORDS, flags=FLAGS, place=PLACE, sweep=True).plan
+    assert sweep_tracking.open_parent(plan) is None
+    assert sweep_tracking.url(plan) is None
+    sweep_tracking.close(plan, "succeeded", sweep_tracking.Told("val_loss", 0.5, {"lr": 0.1}, "x-t1"))
