@@ -118,7 +118,7 @@ def list_schedules(
                 view.name,
                 view.state,
                 _clock(view),
-                _date(view.next),
+                _due(view),
                 view.last.state if view.last else "never",
                 _last(view),
             )
@@ -297,7 +297,7 @@ def _show(view: ScheduleView, out: Screen) -> None:
         ("schedule", view.name),
         ("state", view.state),
         ("when", _clock(view)),
-        ("next", _date(view.next) or None),
+        ("next", _due(view) or None),
         ("data", view.data + (f" (now {_pins(view)})" if view.data == "pinned" and view.pins else "")),
         ("overlap", view.overlap),
         ("always", "yes" if view.always else None),
@@ -329,6 +329,13 @@ def _tick_facts(tick: Tick) -> list[tuple[str, str]]:
 
 def _clock(view: ScheduleView) -> str:
     return f"{view.cron} {view.tz}" if view.cron else "triggers only"
+
+
+def _due(view: ScheduleView) -> str:
+    """On the schedule's own clock."""
+    from headway.spec.cron import clock_of
+
+    return f"{view.next.astimezone(clock_of(view.tz)):%a %Y-%m-%d %H:%M %Z}" if view.next else ""
 
 
 def _last(view: ScheduleView) -> str:

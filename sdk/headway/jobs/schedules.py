@@ -19,7 +19,7 @@ from headway.cloud.functions import Function
 from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.config import Loaded
-from headway.errors import ConfigError, InputError, NotFound
+from headway.errors import ConfigError, InputError, NotFound, RemoteError
 from headway.jobs import planning, submission, ticks
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.versions import last_version
@@ -111,14 +111,22 @@ def create(
     submission.provide(prepared, found, services, progress)
     deployed = _deployed(services, account, progress)
     for job_id in (_job_id(name), _watch_id(name)):
-        _refuse_a_stranger(job_id, deployed, services)
+        _refuse_a_stranger(job_id, services)
     plan = prepared.plan.model_copy(update={"schedule": name})
-    scheduled = Scheduled(created=datetime.now(UTC), schedule=section, plan=plan)
+    scheduled = Scheduled(created=_since(name, services), schedule=section, plan=plan)
     document = scheduled.model_dump_json(indent=1, by_alias=True).encode()
     services.store.write(plan.layout.schedule(name), document, content_type="application/json")
     _set_clock(scheduled, deployed, services, account)
     progress.step("clock", f"{section.cron} {section.tz}" if section.cron else "no clock, only triggers")
     return show(name, place, services=services)
+
+
+def _since(name: str, services: Services) -> datetime:
+    """When the schedule was first created: what came after that, and was not seen yet, is new data still."""
+    try:
+        return ticks.read_schedule(name, services).created
+    except RemoteError:  # there is none, or one of another version
+        return datetime.now(UTC)
 
 
 def _account(place: Place) -> str:
@@ -167,11 +175,11 @@ def function_id(place: Place) -> str:
     return f"headway-tick-{hashlib.sha256(place.bucket.encode()).hexdigest()[:8]}"
 
 
-def _refuse_a_stranger(job_id: str, deployed: Function, services: Services) -> None:
+def _refuse_a_stranger(job_id: str, services: Services) -> None:
     """Two buckets of a project may have schedules of one name, Cloud Scheduler has one job of that name."""
     with suppress(NotFound):
         there = services.clock_jobs.get(job_id)
-        if there.uri.rstrip("/") != deployed.uri.rstrip("/"):
+        if function_id(services.place) not in there.uri:  # its address may have changed, its name not
             raise InputError(
                 f"Cloud Scheduler has a job {job_id} that calls {there.uri}, not this bucket's function",
                 hint=f"delete it (gcloud scheduler jobs delete {job_id}), or give the job another name",

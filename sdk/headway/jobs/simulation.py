@@ -13,11 +13,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from headway.errors import InputError
 from headway.jobs import schedules
-from headway.spec.cron import Cron, clock_changes
+from headway.spec.cron import Cron, clock_changes, clock_of
 from headway.spec.decision import Active, Content, Past, decide
 from headway.spec.place import UNSTARTED, Place
 from headway.spec.plan import CodePin, ImagePin, make_plan
@@ -79,7 +78,7 @@ class Timeline:
 
     def local(self, time: datetime) -> datetime:
         """On the schedule's own clock."""
-        return time.astimezone(_zone(self.schedule))
+        return time.astimezone(clock_of(self.schedule.tz))
 
     def document(self) -> dict[str, Any]:
         """The stable JSON document of `launch schedule simulate --json`."""
@@ -321,7 +320,7 @@ class _Play:
         self._rows.append(Row(time, what, detail))
 
     def _told(self, time: datetime) -> str:
-        return f"{time.astimezone(_zone(self._schedule)):%Y-%m-%d %H:%M}"
+        return f"{time.astimezone(clock_of(self._schedule.tz)):%Y-%m-%d %H:%M}"
 
 
 def _content(version: int) -> Content:
@@ -335,10 +334,6 @@ def _claim(version: int) -> str:
 
 def _name(run: _Run) -> str:
     return f"run {run.number}"
-
-
-def _zone(schedule: Schedule) -> ZoneInfo:
-    return ZoneInfo("UTC" if schedule.tz.upper() in ("", "ETC/UTC", "GMT") else schedule.tz)
 
 
 def assumed(
@@ -392,4 +387,4 @@ def _time(schedule: Schedule, text: str, flag: str) -> datetime:
         raise InputError(
             f"{flag}: {text!r} is no date", hint="write 2026-12-07 or 2026-12-07T03:00"
         ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=_zone(schedule))).astimezone(UTC)
+    return (found if found.tzinfo else found.replace(tzinfo=clock_of(schedule.tz))).astimezone(UTC)

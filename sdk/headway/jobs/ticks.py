@@ -178,7 +178,7 @@ class _Record:
 def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event | None) -> Tick:
     if event and event.problem:
         raise InputError(event.problem, hint="mend the report, or the schedule's triggers.drift")
-    pinned = scheduled.plan
+    pinned = _placed(scheduled.plan, services)
     if scheduled.schedule.data == "latest":
         data = brought_up_to_date(pinned.data, last_version(scheduled.name, services))
         plan = pinned.with_data(data)
@@ -215,6 +215,13 @@ def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event
     replaced = tuple(run.run_id for run in active if run.ours) if decision.action == "replace" else ()
     told |= {"state": "starting", "plan": chosen, "run_id": chosen.run_id, "replaced": replaced}
     return known.model_copy(update=told)
+
+
+def _placed(plan: Plan, services: Services) -> Plan:
+    """The plan where it is run now: addresses may have changed since, and are no part of its content."""
+    place = services.place
+    tracking = plan.tracking.model_copy(update={"uri": place.tracking_uri})
+    return plan.model_copy(update={"endpoints": place.endpoints, "tracking": tracking})
 
 
 def _overlap(policy: Overlap, source: Source) -> Overlap:

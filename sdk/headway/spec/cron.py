@@ -40,7 +40,7 @@ class Cron:
     def _by_the_wall(self, moment: datetime) -> datetime | None:
         from cronsim import CronSim
 
-        for due in CronSim(self.expression.upper(), moment.astimezone(_zone(self.zone))):
+        for due in CronSim(self.expression.upper(), moment.astimezone(clock_of(self.zone))):
             # begun in the second pass of a repeated hour, cronsim first gives times of the first pass again
             if (found := due.astimezone(UTC)) > moment:
                 return found
@@ -50,7 +50,7 @@ class Cron:
         """On a clock that keeps its offset from UTC until the zone's next change, and then has another."""
         from cronsim import CronSim
 
-        zone, since = _zone(self.zone), moment
+        zone, since = clock_of(self.zone), moment
         while True:
             offset = _offset(since, zone)
             due = next(CronSim(self.expression.upper(), (moment + offset).replace(tzinfo=UTC)), None)
@@ -120,7 +120,7 @@ def check_zone(name: str) -> str:
 
 def clock_changes(zone: str, start: datetime, end: datetime) -> list[tuple[datetime, timedelta]]:
     """When the zone's clocks change between two times: the moment in UTC, and by how much they are put on."""
-    where, moment = _zone(zone), start.astimezone(UTC)
+    where, moment = clock_of(zone), start.astimezone(UTC)
     found = []
     while (change := _change(where, moment, end)) is not None:
         found.append((change, _offset(change, where) - _offset(moment, where)))
@@ -154,7 +154,8 @@ def _offset(moment: datetime, zone: tzinfo) -> timedelta:
 
 
 @lru_cache(maxsize=64)
-def _zone(name: str) -> tzinfo:
+def clock_of(name: str) -> tzinfo:
+    """The clock of a zone that `check_zone` has found good."""
     return UTC if name.upper() in _UTC else ZoneInfo(name)
 
 

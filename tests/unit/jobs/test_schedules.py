@@ -133,6 +133,15 @@ def test_a_job_of_that_name_that_calls_something_else_is_left_alone(
         create()
 
 
+def test_a_function_that_got_another_address_is_called_there(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    moved = f"http://127.0.0.1:1/run/{schedules.function_id(PLACE)}"
+    world.clock_jobs.bodies["headway-tiny"]["httpTarget"]["uri"] = moved
+    assert create().function == f"https://{schedules.function_id(PLACE)}.run.app"
+
+
 def test_a_schedule_is_run_now_by_the_code_of_the_function(
     create: Callable[..., ScheduleView], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
