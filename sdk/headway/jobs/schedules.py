@@ -21,6 +21,7 @@ from headway.cloud.services import Services
 from headway.config import Loaded
 from headway.errors import ConfigError, InputError, NotFound, RemoteError
 from headway.jobs import planning, submission, ticks
+from headway.jobs.past import runs_of
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.versions import last_version
 from headway.source import function
@@ -311,7 +312,7 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     services = services or Services(place)
     scheduled = ticks.read_schedule(name, services)
     found = list(_ticks(name, services, limit))
-    states = {run_id: job.state for run_id, job in ticks.runs_of(scheduled.plan, services).items()}
+    states = {run_id: job.state for run_id, job in runs_of(scheduled.plan, services).items()}
     return [TickView(tick=each, run_state=states.get(each.run_id) if each.run_id else None) for each in found]
 
 

@@ -6,12 +6,9 @@ delivered again, goes on from what was written down: the decision is never made 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count, islice
 from typing import Any
 from uuid import uuid4
 
@@ -19,35 +16,18 @@ from pydantic import ValidationError
 
 from headway.cloud import vertex
 from headway.cloud.services import Services
-from headway.cloud.storage import split_uri
 from headway.errors import HeadwayError, InputError, NotFound, Refused, RemoteError
 from headway.jobs import attempts
-from headway.jobs.claim import read_plan
+from headway.jobs.past import free_number, last_success, runs_of
 from headway.jobs.progress import Progress, Silent
+from headway.jobs.triggers import Event, events
 from headway.jobs.versions import brought_up_to_date, last_version
 from headway.spec import layout
-from headway.spec.decision import Active, Content, Past, content_of, decide
+from headway.spec.decision import Active, content_of, decide
 from headway.spec.layout import BucketLayout
 from headway.spec.plan import Plan
 from headway.spec.schedule import Overlap
 from headway.spec.scheduled import FINAL, Scheduled, Source, Tick
-
-_LOOKED_AT = 200
-"""So many jobs of a name, the newest, are looked at for the last success and what still runs."""
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something beside the clock that starts a run: when it happened, and what, in words.
-
-    `forces`: it runs though nothing changed. `problem`: it cannot be told, and why.
-    """
-
-    time: datetime
-    what: str
-    forces: bool = False
-    problem: str | None = None
 
 
 def read_schedule(name: str, services: Services) -> Scheduled:
@@ -184,21 +164,21 @@ def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event
         plan = pinned.with_data(data)
     else:
         plan = pinned
-    jobs = _jobs(plan, services)
+    runs = runs_of(plan, services)
     active = [
         Active(
             run_id,
             job.labels.get(layout.LABEL_CLAIM, ""),
             job.labels.get(layout.LABEL_SCHEDULE) == known.schedule,
         )
-        for run_id, job in jobs.items()
+        for run_id, job in runs.items()
         if job.state not in vertex.ENDED
     ]
     decision = decide(
         scheduled.schedule,
         content_of(plan),
         now=known.time,
-        last=_last_success(jobs, services),
+        last=last_success(runs, services),
         active=active,
         forced=event.what if event and event.forces else None,
         overlap=_overlap(scheduled.schedule.overlap, known.source),
@@ -210,7 +190,7 @@ def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event
     if decision.action in ("skip", "wait"):
         told["state"] = "skipped" if decision.action == "skip" else "waiting"
         return known.model_copy(update=told)
-    again = _free_number(plan, services)
+    again = free_number(plan, services)
     chosen = plan.with_data(plan.data, again)
     replaced = tuple(run.run_id for run in active if run.ours) if decision.action == "replace" else ()
     told |= {"state": "starting", "plan": chosen, "run_id": chosen.run_id, "replaced": replaced}
@@ -246,114 +226,3 @@ def _cancel(run_id: str, plan: Plan, services: Services) -> None:
             if job.state not in vertex.ENDED:
                 with suppress(Refused):  # it ended meanwhile
                     services.jobs(region).cancel(job.name)
-
-
-def runs_of(plan: Plan, services: Services) -> dict[str, vertex.Job]:
-    """The newest runs of a job's name, newest first, each with the job that it is on."""
-    return _jobs(plan, services)
-
-
-def _jobs(plan: Plan, services: Services) -> dict[str, vertex.Job]:
-    regions = dict.fromkeys((*plan.regions, services.place.region))
-    found = [
-        job
-        for region in regions
-        for job in islice(services.jobs(region).labelled(layout.LABEL_NAME, plan.name), _LOOKED_AT)
-    ]
-    newest: dict[str, vertex.Job] = {}
-    for job in sorted(found, key=attempts.rank):
-        newest[job.labels.get(layout.LABEL_RUN, job.name)] = job
-    return dict(sorted(newest.items(), key=lambda item: item[1].created or _BEGINNING, reverse=True))
-
-
-def _last_success(jobs: Mapping[str, vertex.Job], services: Services) -> Past | None:
-    for run_id, job in jobs.items():
-        if job.state == "succeeded":
-            return Past(run_id, job.labels.get(layout.LABEL_CLAIM, ""), job.ended, _content(run_id, services))
-    return None
-
-
-def _content(run_id: str, services: Services) -> Content | None:
-    try:
-        return content_of(read_plan(run_id, services))
-    except (RemoteError, InputError):
-        return None  # its folder in the bucket is gone, or of another version: its label is compared
-
-
-def _free_number(plan: Plan, services: Services) -> int:
-    """The first number of this content that has no run which ended: a run that is being made is taken up."""
-    ended = {
-        job.labels.get(layout.LABEL_RUN)
-        for region in plan.regions
-        for job in services.jobs(region).labelled(layout.LABEL_CLAIM, plan.labels[layout.LABEL_CLAIM])
-        if job.state in vertex.ENDED and not attempts.goes_on(job, plan)
-    }
-    return next(number for number in count(1) if plan.with_data(plan.data, number).run_id not in ended)
-
-
-def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
-    """What beside the clock is due, by `now`: since the schedule's creation, and since the last run began.
-
-    So a run that failed is not begun again every five minutes; the next new data, report or tick does that.
-    """
-    jobs = _jobs(scheduled.plan, services)
-    begun = max((job.created or _BEGINNING for job in jobs.values()), default=_BEGINNING)
-    since = max(scheduled.created, begun)
-    for event in (*_new_data(scheduled, now, services), *_drift(scheduled, services)):
-        if event.time > since:
-            yield event
-    age, last = scheduled.schedule.max_age, _last_success(jobs, services)
-    if age is not None and last is not None and last.ended is not None:
-        due = max(last.ended + age, scheduled.created)
-        if due <= now and due > begun:
-            yield Event(due, f"{last.run_id} is too old", forces=True)
-
-
-def _new_data(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
-    trigger = scheduled.schedule.triggers.data
-    if trigger is None:
-        return
-    if trigger.prefix is None:
-        version = last_version(scheduled.name, services)
-        if version and now - version.time >= trigger.debounce:
-            yield Event(version.time, "new data was pushed")
-        return
-    bucket, prefix = _located(trigger.prefix, services)
-    newest = max(services.bucket(bucket).list(prefix), key=lambda each: each.updated, default=None)
-    if newest and now - newest.updated >= trigger.debounce:
-        yield Event(
-            newest.updated, f"new objects below {trigger.prefix}, the last one {newest.name}", forces=True
-        )
-
-
-def _drift(scheduled: Scheduled, services: Services) -> Iterable[Event]:
-    trigger = scheduled.schedule.triggers.drift
-    if trigger is None:
-        return
-    bucket, name = _located(trigger.report, services)
-    store = services.bucket(bucket)
-    report = next((each for each in store.list(name) if each.name == name), None)
-    if report is None:
-        return
-    value = _number_at(store.read(name), trigger.key)
-    if value is None:
-        problem = f"the report {trigger.report} has no number at {trigger.key!r}"
-        yield Event(report.updated, "", problem=problem)
-    elif value > trigger.over:
-        yield Event(report.updated, f"drift: {trigger.key} is {value:g}, over {trigger.over:g}")
-
-
-def _number_at(document: bytes, key: str) -> float | None:
-    try:
-        value = json.loads(document)
-        for part in key.split("."):
-            value = value[int(part)] if isinstance(value, Sequence) else value[part]
-        return None if isinstance(value, bool) else float(value)
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None
-
-
-def _located(address: str, services: Services) -> tuple[str, str]:
-    if address.startswith("gs://"):
-        return split_uri(address)
-    return services.place.bucket, address.lstrip("/")

@@ -415,10 +415,15 @@ def test_drift_with_nothing_to_train_on_anew_is_a_skip_that_says_both(world: Mem
     assert found.reason.startswith("drift: metrics.0.share is 0.45, over 0.3; nothing changed since")
 
 
-def test_a_report_without_the_number_is_a_failure_with_its_key(world: MemoryPlace) -> None:
+@pytest.mark.parametrize(
+    "document",
+    [{"metrics": []}, {"metrics": ["0.9"]}, {"metrics": [{"share": "0.9"}]}, {"metrics": [{"share": True}]}],
+)
+def test_a_report_without_the_number_is_a_failure_with_its_key(world: MemoryPlace, document: Any) -> None:
     scheduled(world, triggers=DRIFT)
-    report(world, {"metrics": []}, TIME)
-    document, status = answer(world.services, {"schedule": "digits", "source": "watch"}, TIME.isoformat())
+    report(world, document, TIME)
+    body = {"schedule": "digits", "source": "watch"}
+    document, status = answer(world.services, body, TIME.isoformat())
     assert status == 500
     assert "drift/last.json has no number at 'metrics.0.share'" in document["error"]
     assert recorded(world)[0].state == "failed"

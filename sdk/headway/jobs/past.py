@@ -1,0 +1,60 @@
+"""What a schedule's job did before: its runs, the last success, and which number of a content is free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count, islice
+
+from headway.cloud import vertex
+from headway.cloud.services import Services
+from headway.errors import InputError, RemoteError
+from headway.jobs import attempts
+from headway.jobs.claim import read_plan
+from headway.spec import layout
+from headway.spec.decision import Content, Past, content_of
+from headway.spec.plan import Plan
+
+_LOOKED_AT = 200
+"""So many jobs of a name, the newest, are looked at in each region."""
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def runs_of(plan: Plan, services: Services) -> dict[str, vertex.Job]:
+    """The newest runs of a job's name, newest first, each with the job that counts."""
+    regions = dict.fromkeys((*plan.regions, services.place.region))
+    found = [
+        job
+        for region in regions
+        for job in islice(services.jobs(region).labelled(layout.LABEL_NAME, plan.name), _LOOKED_AT)
+    ]
+    newest: dict[str, vertex.Job] = {}
+    for job in sorted(found, key=attempts.rank):
+        newest[job.labels.get(layout.LABEL_RUN, job.name)] = job
+    return dict(sorted(newest.items(), key=lambda item: item[1].created or _BEGINNING, reverse=True))
+
+
+def last_success(runs: Mapping[str, vertex.Job], services: Services) -> Past | None:
+    """The newest run that succeeded."""
+    for run_id, job in runs.items():
+        if job.state == "succeeded":
+            return Past(run_id, job.labels.get(layout.LABEL_CLAIM, ""), job.ended, _content(run_id, services))
+    return None
+
+
+def _content(run_id: str, services: Services) -> Content | None:
+    try:
+        return content_of(read_plan(run_id, services))
+    except (RemoteError, InputError):
+        return None  # its folder in the bucket is gone, or of another version: its label is compared
+
+
+def free_number(plan: Plan, services: Services) -> int:
+    """The first number of this content that has no run which ended: a run that is being made is taken up."""
+    ended = {
+        job.labels.get(layout.LABEL_RUN)
+        for region in plan.regions
+        for job in services.jobs(region).labelled(layout.LABEL_CLAIM, plan.labels[layout.LABEL_CLAIM])
+        if job.state in vertex.ENDED and not attempts.goes_on(job, plan)
+    }
+    return next(number for number in count(1) if plan.with_data(plan.data, number).run_id not in ended)

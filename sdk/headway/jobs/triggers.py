@@ -1,0 +1,98 @@
+"""What starts a run beside the clock: new data, a report over its threshold, a model that grew old."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from headway.cloud.services import Services
+from headway.cloud.storage import split_uri
+from headway.jobs.past import last_success, runs_of
+from headway.jobs.versions import last_version
+from headway.spec.scheduled import Scheduled
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something beside the clock that starts a run: when it happened, and what, in words.
+
+    `forces`: it runs though nothing changed. `problem`: it cannot be told, and why.
+    """
+
+    time: datetime
+    what: str
+    forces: bool = False
+    problem: str | None = None
+
+
+def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
+    """What beside the clock is due, by `now`: since the schedule's creation, and since the last run began.
+
+    So a run that failed is not begun again every five minutes; the next new data, report or tick does that.
+    """
+    runs = runs_of(scheduled.plan, services)
+    begun = max((job.created or _BEGINNING for job in runs.values()), default=_BEGINNING)
+    since = max(scheduled.created, begun)
+    for event in (*_new_data(scheduled, now, services), *_drift(scheduled, services)):
+        if event.time > since:
+            yield event
+    age, last = scheduled.schedule.max_age, last_success(runs, services)
+    if age is not None and last is not None and last.ended is not None:
+        due = max(last.ended + age, scheduled.created)
+        if due <= now and due > begun:
+            yield Event(due, f"{last.run_id} is too old", forces=True)
+
+
+def _new_data(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
+    trigger = scheduled.schedule.triggers.data
+    if trigger is None:
+        return
+    if trigger.prefix is None:
+        version = last_version(scheduled.name, services)
+        if version and now - version.time >= trigger.debounce:
+            yield Event(version.time, "new data was pushed")
+        return
+    bucket, prefix = _located(trigger.prefix, services)
+    newest = max(services.bucket(bucket).list(prefix), key=lambda each: each.updated, default=None)
+    if newest and now - newest.updated >= trigger.debounce:
+        yield Event(
+            newest.updated, f"new objects below {trigger.prefix}, the last one {newest.name}", forces=True
+        )
+
+
+def _drift(scheduled: Scheduled, services: Services) -> Iterable[Event]:
+    trigger = scheduled.schedule.triggers.drift
+    if trigger is None:
+        return
+    bucket, name = _located(trigger.report, services)
+    store = services.bucket(bucket)
+    report = next((each for each in store.list(name) if each.name == name), None)
+    if report is None:
+        return
+    value = _number_at(store.read(name), trigger.key)
+    if value is None:
+        problem = f"the report {trigger.report} has no number at {trigger.key!r}"
+        yield Event(report.updated, "", problem=problem)
+    elif value > trigger.over:
+        yield Event(report.updated, f"drift: {trigger.key} is {value:g}, over {trigger.over:g}")
+
+
+def _number_at(document: bytes, key: str) -> float | None:
+    try:
+        value = json.loads(document)
+        for part in key.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number else None
+
+
+def _located(address: str, services: Services) -> tuple[str, str]:
+    if address.startswith("gs://"):
+        return split_uri(address)
+    return services.place.bucket, address.lstrip("/")
