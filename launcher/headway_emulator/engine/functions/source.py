@@ -80,7 +80,7 @@ def requirements(folder: Path, name: str = "requirements.txt") -> Iterator[str]:
             continue
         seen.add(path)
         for raw in path.read_text(errors="replace").replace("\\\n", " ").splitlines():
-            line = COMMENT.sub("", raw).strip()
+            line = " ".join(COMMENT.sub("", raw).split())
             if found := INCLUDE.match(line):
                 pending.append(path.parent / found[1])
             elif line and not line.startswith("-"):

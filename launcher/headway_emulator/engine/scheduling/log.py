@@ -5,6 +5,7 @@ In the form of published entries of the log cloudscheduler.googleapis.com/execut
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from headway_emulator.engine.clock import Clock, nano_timestamp, timestamp
@@ -35,6 +36,15 @@ class ScheduleLog:
         told["debugInfo"] = ". ".join(filter(None, (outcome.debug, outcome.message)))
         http = {"httpRequest": {"status": outcome.http_status}} if outcome.http_status else {}
         self._write(job, "ERROR" if outcome.code else "INFO", told, http)
+
+    def passed(self, job: Document, ticks: Sequence[int], *, more: bool) -> None:
+        """Ticks that were passed over; Google's log has no such entry."""
+        count = f"{'more than ' if more else ''}{len(ticks)}"
+        told: Document = {
+            "message": f"Passed over, as the execution before was not over or the emulator down: {count}.",
+            "passedOver": [timestamp(tick) for tick in ticks],
+        }
+        self._write(job, "WARNING", told, {})
 
     def _write(self, job: Document, severity: str, told: Document, more: Document) -> None:
         _, project, _, location, _, identity = job["name"].split("/")

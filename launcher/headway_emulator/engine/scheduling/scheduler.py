@@ -1,13 +1,16 @@
 """Cloud Scheduler's jobs: due at their ticks, retried with backoff, never two scheduled executions at once.
 
 A tick that passes while the execution before still runs, or while the emulator is down, is executed as soon
-as that is over: once, however many passed. An attempt that the end of the emulator cut off counts as failed:
-it is retried by the job's retry settings, and never silently sent a second time.
+as that is over: once, however many passed; the log names those that are passed over. An attempt is written
+down before its request goes out. One that the end of the emulator cut off counts as failed: it is retried by
+the job's retry settings, and never silently sent a second time. So each due tick is in the log, executed or
+passed over, and only of the one under way when the emulator was killed is it unknown whether it came.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 import sys
 import threading
@@ -30,6 +33,10 @@ from headway_emulator.settings import Settings
 T = TypeVar("T")
 KIND = "schedulerJob"
 PLAN = "schedulerPlan"
+RUN = "schedulerRun"
+"""Attempts by hand that have not ended, by a number: their job's name, and whether they were begun."""
+MOST_PASSED = 1000
+"""Ticks that are counted as passed over at once."""
 HOLD_SECONDS = 5.0
 """Real time after which a virtual clock may step on although an attempt has no answer: to its deadline."""
 CLOSE_SECONDS = 3.0
@@ -83,10 +90,17 @@ class Scheduler:
 
     def run(self, name: str) -> None:
         """One attempt now, beside whatever else the job does; its schedule and retries are untouched."""
-        self._submit(self._forced(name, self._clock.working()))
+        identity = secrets.token_hex(8)
+        self._store.put(RUN, identity, {"id": identity, "job": name, "sending": False})
+        self._submit(self._forced(identity, name, self._clock.working()))
 
     def recover(self) -> None:
-        """Plan again what the emulator before this one had planned."""
+        """Plan again what the emulator before this one had planned; make the runs by hand that it had not."""
+        for run in reversed(self._store.list(RUN)):
+            if run["sending"]:
+                self._end_run(run["id"], run["job"], CUT_OFF)
+            else:
+                self._submit(self._forced(run["id"], run["job"], self._clock.working()))
         for job in self._store.list(KIND):
             plan = self._plan(job["name"])
             if plan is not None and plan.sending:
@@ -157,17 +171,28 @@ class Scheduler:
             self._begin(job, plan.tick)
         return job, plan
 
-    async def _forced(self, name: str, hold: Hold) -> None:
+    async def _forced(self, identity: str, name: str, hold: Hold) -> None:
         with hold:
             now = self._clock.now_ns()
-            with self._store.transaction():
-                job = self._store.get(KIND, name)
-                if job is None:
-                    return
-                self._begin(job, now)
-            outcome = await self._attempt(job, now, hold)
-            with self._store.transaction():
-                self._note(name, outcome)
+            job = await _insist(lambda: self._begin_run(identity, name, now))
+            if job is not None:
+                outcome = await self._attempt(job, now, hold)
+                await _insist(lambda: self._end_run(identity, name, outcome))
+
+    def _begin_run(self, identity: str, name: str, now: int) -> Document | None:
+        with self._store.transaction():
+            job = self._store.get(KIND, name)
+            if job is None:
+                self._store.delete(RUN, identity)
+                return None
+            self._store.put(RUN, identity, {"id": identity, "job": name, "sending": True})
+            self._begin(job, now)
+            return job
+
+    def _end_run(self, identity: str, name: str, outcome: Outcome) -> None:
+        with self._store.transaction():
+            self._store.delete(RUN, identity)
+            self._note(name, outcome)
 
     def _begin(self, job: Document, tick: int) -> None:
         job["lastAttemptTime"] = timestamp(self._clock.now_ns())
@@ -204,9 +229,23 @@ class Scheduler:
             now = self._clock.now_ns()
             wait = next_try(job.get("retryConfig", {}), plan.tries, (now - plan.first) / SECOND)
             if outcome.code == 0 or wait is None:
+                self._tell_passed(job, plan)
                 self._plan_tick(job, after=max(plan.tick, plan.first))
             else:
                 self._plan_next(job, replace(plan, due=now + round(wait * SECOND), sending=False))
+
+    def _tell_passed(self, job: Document, plan: Plan) -> None:
+        """The ticks between this one and the beginning of its execution, which have none of their own."""
+        due = schedule.parse(job["schedule"], job["timeZone"])
+        if isinstance(due, schedule.Interval):
+            return  # counted from the beginning of the execution before: none is passed over
+        passed: list[int] = []
+        tick = due.after(plan.tick)
+        while tick is not None and tick <= plan.first and len(passed) < MOST_PASSED:
+            passed.append(tick)
+            tick = due.after(tick)
+        if passed:
+            self._log.passed(job, passed, more=tick is not None and tick <= plan.first)
 
     def _note(self, name: str, outcome: Outcome) -> Document | None:
         job = self._store.get(KIND, name)

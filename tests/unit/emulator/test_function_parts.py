@@ -1,0 +1,106 @@
+"""Cloud Functions without a server: when a process begins and ends, and what a source asks for."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from headway_emulator.engine.clock import SystemClock
+from headway_emulator.engine.functions import source
+from headway_emulator.engine.functions.functions import KIND, Functions, NotServed
+from headway_emulator.engine.functions.instance import NotStarted
+from headway_emulator.engine.objects import Objects
+from headway_emulator.engine.store import Document, Store
+from headway_emulator.services.cloudfunctions import rules
+from tests.unit.emulator.test_killed_schedules import settings
+
+NAME = "projects/headway-local/locations/us-central1/functions/tick"
+CODE = "import os\ndef go(request):\n    return str(os.getpid())\n"
+
+
+class Archive(Objects):
+    """One object, whatever is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", "headway-local")
+
+    def fetch(self, bucket: str, name: str, generation: str, target: Path) -> str:
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("main.py", CODE)
+        return "7"
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> Iterator[Functions]:
+    given = settings(tmp_path)
+    store, clock = Store(tmp_path / "state.sqlite3"), SystemClock()
+    made = Functions(given, store, clock, Archive(), idle_seconds=0.5)
+    yield made
+    made.close()
+    clock.close()
+    store.close()
+
+
+def deployed(functions: Functions) -> None:
+    build = {"runtime": "python311", "entryPoint": "go"}
+    build["source"] = {"storageSource": {"bucket": "b", "object": "o"}}  # type: ignore[assignment]
+    function: Document = {"name": NAME, "buildConfig": build, "serviceConfig": {}}
+    functions.create(rules.checked(functions._settings, function))
+    until(lambda: (functions._store.get(KIND, NAME) or {})["state"] != "DEPLOYING")
+
+
+def until(question: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_an_idle_process_is_ended_and_the_next_call_starts_another(functions: Functions) -> None:
+    deployed(functions)
+    revision = functions.revision(NAME)
+    first = functions.enter(NAME, revision)
+    assert functions.enter(NAME, revision) is first
+    first.leave()
+    time.sleep(0.8)
+    assert first.alive, "somebody is still calling"
+    assert httpx.get(f"http://127.0.0.1:{first.port}/").status_code == 200
+    first.leave()
+    until(lambda: not first.alive)
+    second = functions.enter(NAME, revision)
+    assert second is not first
+    functions.close()
+    assert not second.alive
+    with pytest.raises(NotStarted):
+        functions.enter(NAME, revision)
+
+
+def test_a_function_that_was_never_deployed_is_not_served(functions: Functions) -> None:
+    with pytest.raises(NotServed):
+        functions.revision(NAME)
+
+
+def test_requirements_are_read_as_pip_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("pytest\n-r requirements.txt\n")
+    (tmp_path / "requirements.txt").write_text(
+        "# packages\n--index-url https://example.com\nhttpx >= 0.1 # why\n"
+        "not-there==1 ; python_version < '3'\n"
+        "psutil \\\n  >= 1\n\n-r more.txt\n-r ../elsewhere.txt\nnowhere[extra]>=2 --hash=sha256:00\n"
+    )
+    wanted = list(source.requirements(tmp_path))
+    assert wanted == [
+        "httpx >= 0.1",
+        "not-there==1 ; python_version < '3'",
+        "psutil >= 1",
+        "nowhere[extra]>=2",
+        "pytest",
+    ]
+    (tmp_path / "main.py").write_text(CODE)
+    with pytest.raises(source.BuildFailed, match=r"does not have: nowhere\[extra\]>=2 \(not installed\)\."):
+        source.check(tmp_path)
