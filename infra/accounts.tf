@@ -115,3 +115,20 @@ resource "google_service_account_iam_member" "submitters_act_as" {
   role               = "roles/iam.serviceAccountUser"
   member             = each.value.member
 }
+
+# A trial that finds that the training never logs the sweep's metric ends the sweep: all that it may do on Vertex AI.
+resource "google_project_iam_custom_role" "trials" {
+  role_id = "headwayTrials"
+  title   = "Headway: trials end their sweep"
+  permissions = [
+    "aiplatform.hyperparameterTuningJobs.cancel",
+    "aiplatform.hyperparameterTuningJobs.list",
+  ]
+  depends_on = [google_project_service.used]
+}
+
+resource "google_project_iam_member" "trials" {
+  project = var.project
+  role    = google_project_iam_custom_role.trials.name
+  member  = google_service_account.training.member
+}
