@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine base wheelhouse data demo test check format docs bench clean
+.PHONY: help setup engine base wheelhouse data demo weather test check format docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ demo: setup base data wheelhouse ## the main job: a real model trained by an emu
 	@launch data push --local $(EXAMPLE)/config.yaml
 	@launch submit --local --wait --again --gpu a100 $(EXAMPLE)/config.yaml \
 		environment.wheelhouse=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt)
+
+weather: setup ## four years of retraining on the local stack, as processes (or MONTHS, the wrong delivery BAD)
+	@cd examples/weather && python -W ignore simulate.py --months $(or $(MONTHS),48) --bad $(or $(BAD),2014-07)
 
 test: setup base data wheelhouse ## the whole suite (or PYTEST_ARGS); HEADWAY_REQUIRE_DOCKER=1 makes a missing engine a failure
 	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt); export HEADWAY_TEST_WHEELHOUSE; \

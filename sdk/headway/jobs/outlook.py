@@ -49,6 +49,9 @@ def writes(plan: Plan) -> dict[str, str]:
     }
     if plan.tracking.register_as:
         left["registered"] = f"a new version of the model {plan.tracking.register_as}"
+    if plan.promote:
+        moved = f"the alias {plan.promote.alias} of {plan.tracking.register_as}"
+        left["promoted"] = f"{moved}, where {plan.promote.metric} on {plan.promote.on} passes its gates"
     return left
 
 

@@ -42,6 +42,14 @@ def test_all_that_the_run_writes_has_its_address() -> None:
     assert set(written) >= {"image", "code", "plan", "status", "checkpoints", "model", "outputs", "log"}
     assert written["outputs"] == f"gs://my-bucket/headway/runs/{planned.run_id}/outputs"
     assert written["registered"].endswith("the model m")
+    assert "promoted" not in written
+
+
+def test_an_alias_that_may_move_is_said() -> None:
+    gates = {"metric": "acc", "min": 0.9, "on": "data/holdout", "evaluate": "train:evaluate"}
+    planned = plan({"tracking": {"register": "m"}, "promote": gates})
+    told = "the alias champion of m, where acc on data/holdout passes its gates"
+    assert outlook.writes(planned)["promoted"] == told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""examples/weather: some months of it, as `make weather` plays them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import ROOT, Launcher
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_months_go_by_and_a_wrong_delivery_does_not_take_the_alias(
+    launch_without_engine: Launcher,
+) -> None:
+    words = ["--months", "6", "--bad", "2012-05", "--silent", "2012-06"]
+    played = subprocess.run(
+        [sys.executable, "-W", "ignore", "simulate.py", *words],
+        cwd=ROOT / "examples" / "weather",
+        env=launch_without_engine.variables,
+        capture_output=True,
+        text=True,
+        timeout=1700,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "rolled back: champion was version 2, and is version 1 again" in played.stdout
+
+    ticks: Any = launch_without_engine.json("schedule", "history", "--local", "weather")
+    assert [tick["state"] for tick in ticks if tick["source"] == "run"] == ["skipped", *["started"] * 4]
+    assert all(tick["reason"] for tick in ticks)
+    shown = launch_without_engine.json("models", "show", "--local", "weather")
+    assert shown["aliases"] == {"champion": "1"}
+    corrected, wrong, second, first = shown["versions"]
+    assert (first["promotion"], second["replaced"]) == (
+        "promoted: version 1 is champion now, the first one",
+        "1",
+    )
+    assert wrong["promotion"].startswith("refused: max of mae")
+    assert corrected["promotion"].startswith("refused: ")
+    outputs = {path.rpartition("/")[2] for path in pulled(launch_without_engine, wrong["run_id"])}
+    assert {"drift.html", "drift.json", "promotion.md", "promotion.json"} <= outputs
+
+
+def pulled(launch: Launcher, run_id: str) -> list[str]:
+    """The names of a run's files."""
+    folder = launch.state / "pulled"
+    document = launch.json("pull", "--local", run_id, str(folder))
+    return [str(file) for file in document["files"]]
