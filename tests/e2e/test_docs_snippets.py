@@ -91,6 +91,20 @@ def test_google_s_own_tools_see_the_local_stack_as_its_page_says(launch: Launche
 
 
 @pytest.mark.slow
+def test_a_sweep_is_searched_as_its_page_says(launch_without_engine: Launcher, tiny: Path) -> None:
+    lines = ("import hypertune, sys", "loss = float(sys.argv[sys.argv.index('--lr') + 1])")
+    report = "hypertune.HyperTune().report_hyperparameter_tuning_metric('loss', loss, 1)"
+    (tiny / "train.py").write_text("\n".join([*lines, report]), encoding="utf-8")
+    searched, driven = follow("sweeps.md", tiny, launch_without_engine)
+
+    assert searched.count("4 of 4 ended well") == 2
+    assert "sweeps/bowl-sweep-" in searched
+    assert "args.lr=" in searched
+    assert "{'lr': " in driven
+    assert driven.count("succeeded") == 4
+
+
+@pytest.mark.slow
 def test_the_kit_gives_a_trainer_outside_of_a_run_too(tmp_path: Path) -> None:
     (snippet,) = of("training-code.md")
     (tmp_path / "with_kit.py").write_text(snippet.text, encoding="utf-8")

@@ -120,8 +120,16 @@ def _walk(root: Path) -> Iterator[str]:
             path = prefix + entry.name
             if not entry.is_dir(follow_symlinks=False):
                 yield path
-            elif not _is_junk(f"{path}/"):
+            elif not _is_junk(f"{path}/") and not _ignores_itself(root / path):
                 folders.append(f"{path}/")
+
+
+def _ignores_itself(folder: Path) -> bool:
+    """Whether its own .gitignore ignores all in it: so are pulled files no code, without git too."""
+    try:
+        return (folder / ".gitignore").read_bytes().strip() == b"*"
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

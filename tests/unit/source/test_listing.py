@@ -67,6 +67,16 @@ def test_headwayignore_leaves_out_more(project: Fill, with_git: bool) -> None:
     assert list_code(root) == [".headwayignore", "keep.md", "train.py"]
 
 
+@pytest.mark.parametrize("with_git", [True, False])
+def test_a_folder_that_ignores_itself_is_no_code_with_git_and_without(project: Fill, with_git: bool) -> None:
+    root = project(
+        {"train.py": "", "sweeps/.gitignore": "*\n", "sweeps/a.png": "", "b/.gitignore": "*.log\n"}
+    )
+    if with_git:
+        git(root, "init", "-q")
+    assert list_code(root) == ["b/.gitignore", "train.py"]
+
+
 def test_data_that_dvc_tracks_is_never_code(project: Fill) -> None:
     root = project({"data/digits/1.png": "", "data/digits.dvc": "", "raw/x": "", "raw.csv": "", "rawer": ""})
     assert list_code(root, ["raw", "./raw.csv"]) == ["data/digits.dvc", "rawer"]
