@@ -93,7 +93,8 @@ class Stack:
             for job in self._all("aiplatform", "customJobs", region):
                 if job["state"] == "JOB_STATE_QUEUED":
                     address = f"{self.record['emulator_url']}/aiplatform/v1/{job['name']}:cancel"
-                    urlopen(Request(address, data=b"{}", method="POST"), timeout=30).close()
+                    asked = Request(address, b"{}", {"Content-Type": "application/json"}, method="POST")
+                    urlopen(asked, timeout=30).close()
 
     def _all(self, service: str, collection: str, region: str) -> Iterator[dict[str, Any]]:
         address = f"{self.record['emulator_url']}/{service}/v1/projects/{self.record['project']}"
