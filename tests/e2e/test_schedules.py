@@ -107,15 +107,38 @@ def test_cloud_scheduler_s_own_client_drives_the_function(created: Launcher, pro
     (job,) = [job for job in client.list_jobs(parent=parent) if job.name.endswith("/headway-rain")]
     assert (job.schedule, job.time_zone) == ("0 3 1 1 *", "Europe/Zurich")
     client.run_job(name=job.name)
-    deadline = time.monotonic() + 300
-    while len(history(launch)) == before or history(launch)[0]["state"] in ("deciding", "starting"):
-        assert time.monotonic() < deadline, client.get_job(name=job.name)
-        time.sleep(1)
-    newest = history(launch)[0]
+    newest = next_tick(launch, before)
     assert (newest["source"], newest["state"], newest["changed"]) == ("cron", "started", ["data"])
     assert launch.json("wait", "--local", newest["run_id"])["state"] == "succeeded"
     run = launch.json("status", "--local", newest["run_id"])
     assert run["name"] == "rain"
+
+
+def next_tick(launch: Launcher, before: int) -> dict[str, Any]:
+    """The newest tick, once there is another one and it is decided."""
+    deadline = time.monotonic() + 300
+    while len(found := history(launch)) == before or found[0]["state"] in ("deciding", "starting"):
+        assert time.monotonic() < deadline, found
+        time.sleep(1)
+    return found[0]
+
+
+def test_new_data_starts_a_run_by_itself(created: Launcher, project: Path) -> None:
+    """Cloud Scheduler looks every five minutes; here it is told to look now."""
+    launch = created
+    words = (str(project / "config.yaml"), "schedule.triggers.data={debounce: 1s}")
+    document = launch.json("schedule", "create", "--local", *words)
+    assert document["clock_jobs"] == ["headway-rain", "headway-rain-watch"]
+    push(launch, project, "1 2 3 4 5 6")
+    before = len(history(launch))
+    time.sleep(1)
+    client, parent = clock(launch)
+    client.run_job(name=f"{parent}/jobs/headway-rain-watch")
+    newest = next_tick(launch, before)
+    assert (newest["source"], newest["state"]) == ("watch", "started")
+    assert newest["reason"].startswith("new data was pushed; ")
+    assert "new data (days.csv " in newest["reason"]
+    assert launch.json("wait", "--local", newest["run_id"])["state"] == "succeeded"
 
 
 def clock(launch: Launcher) -> tuple[Any, str]:

@@ -28,7 +28,7 @@ from headway.source import function
 from headway.spec.layout import BucketLayout
 from headway.spec.place import Place
 from headway.spec.retries import Retries, retries
-from headway.spec.scheduled import Scheduled, Tick
+from headway.spec.scheduled import Scheduled, Source, Tick
 
 WATCH_CRON = "*/5 * * * *"
 """How often triggers and age are looked at."""
@@ -313,7 +313,15 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     scheduled = ticks.read_schedule(name, services)
     found = list(_ticks(name, services, limit))
     states = {run_id: job.state for run_id, job in runs_of(scheduled.plan, services).items()}
-    return [TickView(tick=each, run_state=states.get(each.run_id) if each.run_id else None) for each in found]
+    seen: set[Source] = set()
+    views = []
+    for each in found:
+        overtaken = each.state == "waiting" and each.source in seen
+        told = {"reason": f"{each.reason}; the next one came first"} if overtaken else {}
+        seen.add(each.source)
+        state = states.get(each.run_id) if each.run_id else None
+        views.append(TickView(tick=each.model_copy(update=told), run_state=state))
+    return views
 
 
 def _ticks(name: str, services: Services, limit: int) -> list[Tick]:

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ What = Literal["run", "skip", "wait", "missed", "late", "data", "clock", "down"]
 Span = tuple[datetime, datetime]
 _WATCHED = timedelta(minutes=5)
 MOST_DAYS = 3660
+MOST_TICKS = 20_000
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,10 @@ def _duration(text: str, flag: str) -> timedelta:
 
 def simulate(schedule: Schedule, assumed: Assumed) -> Timeline:
     """Play the schedule from `assumed.start` for so many days."""
-    rows = sorted(_Play(schedule, assumed).rows(), key=lambda row: (row.time, _ORDER.index(row.what)))
+    rows = sorted(
+        _Play(schedule, assumed).rows(), key=lambda row: row.time
+    )  # as they came, where it is equal
     return Timeline(schedule, assumed, tuple(rows))
-
-
-_ORDER: tuple[What, ...] = ("clock", "down", "data", "missed", "late", "skip", "wait", "run")
 
 
 @dataclass
@@ -183,7 +183,7 @@ class _Play:
         self._schedule = schedule
         self._assumed = assumed
         self._runs: list[_Run] = []
-        self._rows: list[Row] = []
+        self._rows: list[Row | _Run] = []
         self._calls: list[tuple[datetime, int, _Call]] = []
         self._number = 0
 
@@ -194,12 +194,14 @@ class _Play:
             _, _, call = heapq.heappop(self._calls)
             if call.at <= self._assumed.end:
                 self._do(call)
-        for run in self._runs:
-            hours = (run.end - run.start).total_seconds() / 3600
-            hour = self._assumed.usd_hour
-            usd = None if hour is None else round(hours * hour, 2)
-            yield Row(run.start, "run", run.reason, run.number, usd)
-        yield from self._rows
+        for row in self._rows:
+            yield row if isinstance(row, Row) else self._priced(row)
+
+    def _priced(self, run: _Run) -> Row:
+        """With what it costs, which is known when it is over."""
+        hour, hours = self._assumed.usd_hour, (run.end - run.start).total_seconds() / 3600
+        usd = None if hour is None else round(hours * hour, 2)
+        return Row(run.start, "run", run.reason, run.number, usd)
 
     def _note_the_world(self) -> None:
         assumed = self._assumed
@@ -218,9 +220,7 @@ class _Play:
         """Every call of the clock, and the looks that find new data."""
         assumed, section = self._assumed, self._schedule
         made_up: set[datetime] = set()
-        times = (
-            list(Cron(section.cron, section.tz).between(assumed.start, assumed.end)) if section.cron else []
-        )
+        times = _ticks(section, assumed)
         for time, after in zip_longest(times, times[1:]):
             back = self._back_at(time)
             if back == time:
@@ -266,6 +266,8 @@ class _Play:
             key=lambda run: run.end,
             default=None,
         )
+        if call.source == "watch" and any(call.tick < moment <= now for moment in self._assumed.data):
+            return  # of several versions the last one is seen, which has a look of its own
         if call.source == "age" and (active or last is None or last.end != call.tick):
             return  # there was another run since
         decision = decide(
@@ -290,6 +292,7 @@ class _Play:
     def _begin(self, now: datetime, reason: str) -> None:
         run = _Run(len(self._runs) + 1, now, now + self._assumed.takes, self._version(now), reason)
         self._runs.append(run)
+        self._rows.append(run)
         if self._schedule.max_age is not None:
             self._look(
                 run.end + self._schedule.max_age, run.end, forced=f"{_name(run)} is too old", source="age"
@@ -321,6 +324,19 @@ class _Play:
 
     def _told(self, time: datetime) -> str:
         return f"{time.astimezone(clock_of(self._schedule.tz)):%Y-%m-%d %H:%M}"
+
+
+def _ticks(section: Schedule, assumed: Assumed) -> list[datetime]:
+    """Raises InputError where there are more than can be looked at."""
+    if section.cron is None:
+        return []
+    found = list(islice(Cron(section.cron, section.tz).between(assumed.start, assumed.end), MOST_TICKS + 1))
+    if len(found) > MOST_TICKS:
+        raise InputError(
+            f"{section.cron!r} comes more than {MOST_TICKS:,} times in {assumed.days} days",
+            hint="simulate fewer --days",
+        )
+    return found
 
 
 def _content(version: int) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from headway.errors import ConfigError, DataNotReady, InputError, NotFound
 from headway.jobs import schedules
 from headway.jobs.schedules import ScheduleView
 from headway.spec.layout import BucketLayout
-from headway.spec.scheduled import Scheduled
+from headway.spec.scheduled import Scheduled, Tick
 from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
 
 LAYOUT = BucketLayout(PLACE.bucket)
@@ -153,6 +154,18 @@ def test_a_schedule_is_run_now_by_the_code_of_the_function(
     (row,) = schedules.history("tiny", PLACE, services=world.services)
     assert (row.tick.run_id, row.run_state) == (first.run_id, "succeeded")
     assert "plan" not in row.document()
+
+
+def test_a_tick_that_still_waited_when_the_next_one_came_is_told_so(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    for day in (1, 2):
+        time = datetime(2026, 3, day, 3, tzinfo=UTC)
+        tick = Tick(schedule="tiny", source="cron", time=time, state="waiting", reason="x runs", updated=time)
+        world.store.write(LAYOUT.tick("tiny", time, "cron"), tick.model_dump_json().encode())
+    rows = schedules.history("tiny", PLACE, services=world.services)
+    assert [row.tick.reason for row in rows] == ["x runs", "x runs; the next one came first"]
 
 
 def test_pause_and_resume_may_be_said_twice(create: Callable[..., ScheduleView], world: MemoryPlace) -> None:

@@ -104,6 +104,17 @@ def test_a_trigger_starts_a_run_once_the_data_has_been_still() -> None:
     assert told(timeline, "run") == ["02 00:15 run", "04 00:10 run"]
 
 
+def test_of_versions_that_come_while_a_run_runs_the_last_one_is_trained_on() -> None:
+    timeline = play({"triggers": {"data": {}}}, takes=timedelta(days=2), data=days(1, 1.5, 2))
+    assert told(timeline, "run") == ["02 00:10 run", "04 00:10 run"]
+    assert timeline.rows[-1].detail.startswith("new data was pushed; new data (data v1 → v3)")
+
+
+def test_more_ticks_than_one_looks_at_are_refused() -> None:
+    with pytest.raises(InputError, match="comes more than 20,000 times in 90 days"):
+        play({"cron": "*/5 * * * *"}, days=90)
+
+
 def test_a_model_is_not_let_grow_older_than_it_may() -> None:
     timeline = play({"cron": "0 3 1 * *", "max_age": "2d"}, days=7)
     assert told(timeline, "run") == ["01 03:00 run", "03 04:00 run", "05 05:00 run", "07 06:00 run"]
