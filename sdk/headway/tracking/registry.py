@@ -38,11 +38,26 @@ class RegisteredModel:
 
 
 def login(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The login that MLflow's own client would use: MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD."""
-    if token := environment.get("MLFLOW_TRACKING_TOKEN"):
-        return {"headers": {"Authorization": f"Bearer {token}"}}
-    name, password = (environment.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    return {"auth": (name, password)} if name and password else {}
+    """What MLflow's own client would use, as `requests` takes it: login and certificates.
+
+    MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD; _SERVER_CERT_PATH, _CLIENT_CERT_PATH, _INSECURE_TLS.
+    """
+
+    def given(name: str) -> str | None:
+        return environment.get(f"MLFLOW_TRACKING_{name}") or None
+
+    known: dict[str, Any] = {}
+    if token := given("TOKEN"):
+        known["headers"] = {"Authorization": f"Bearer {token}"}
+    elif (name := given("USERNAME")) and (password := given("PASSWORD")):
+        known["auth"] = (name, password)
+    if authority := given("SERVER_CERT_PATH"):
+        known["verify"] = authority
+    elif (given("INSECURE_TLS") or "").lower() in ("true", "1"):
+        known["verify"] = False
+    if certificate := given("CLIENT_CERT_PATH"):
+        known["cert"] = certificate
+    return known
 
 
 class Registry:

@@ -212,9 +212,14 @@ def test_an_evaluation_has_a_deadline(world: Gated) -> None:
 
 
 def test_a_signal_ends_the_evaluation_and_not_the_runs_success(world: Gated) -> None:
+    phases: list[str] = []
+
     def send() -> None:
         deadline = time.monotonic() + 20
         while not (world.folders.code / "evaluating").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        while "evaluating" not in phases and time.monotonic() < deadline:
+            phases.append(world.status.phase)  # the heartbeat goes on
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -222,6 +227,7 @@ def test_a_signal_ends_the_evaluation_and_not_the_runs_success(world: Gated) -> 
     sender.start()
     result = world.run({"acc": 0.95}, evaluate="train:sleeps")
     sender.join()
+    assert "evaluating" in phases
     assert (result.outcome, result.reason) == (
         "failed",
         "train:sleeps of the challenger was stopped by SIGTERM",
