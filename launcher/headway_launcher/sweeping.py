@@ -51,6 +51,9 @@ class _Told:
         minutes, rest = divmod(int(time.monotonic() - self._began), 60)
         running = sum(trial.state == "active" for trial in trials)
         told = f"{len(over)} of {self._sweep.pin.trials} trials are over, {running} run"
+        if values := [trial.value for trial in over if trial.value is not None]:
+            best = max(values) if self._sweep.pin.goal == "max" else min(values)
+            told += f" · best {self._sweep.pin.metric} {best:.4g}"
         self._out.update(f"{self._sweep.sweep_id}  {job.state} · {told} · {minutes}:{rest:02d}")
 
 

@@ -43,6 +43,7 @@ def open_parent(plan: Plan) -> str | None:
     tags = {TAG_SWEEP: plan.run_id, "headway.name": plan.name, "headway.metric": plan.sweep.metric, **space}
     with suppress(RemoteError):
         _post(plan, "runs/log-batch", {"run_id": found[1], "tags": _pairs(tags)})
+        _post(plan, "runs/update", {"run_id": found[1], "status": "RUNNING"})
     return _address(plan, *found)
 
 
@@ -58,6 +59,9 @@ def close(plan: Plan, state: str, told: Told) -> None:
     """End the sweep's run with the best trial's values. Done once more it changes nothing."""
     with suppress(RemoteError):
         _, run = _find(plan, make=True)
+        status = _ENDED.get(state, "FAILED")
+        if _ask(plan, "GET", "runs/get", params={"run_id": run})["run"]["info"]["status"] == status:
+            return
         batch: dict[str, Any] = {"run_id": run}
         if told.value is not None:
             now = int(time.time() * 1000)
@@ -66,8 +70,7 @@ def close(plan: Plan, state: str, told: Told) -> None:
             if state == "succeeded":  # a parameter is for good: of a sweep that goes on the best may change
                 batch["params"] = _pairs({name: text_of(value) for name, value in told.values.items()})
         _post(plan, "runs/log-batch", batch)
-        ended = {"run_id": run, "status": _ENDED.get(state, "FAILED"), "end_time": int(time.time() * 1000)}
-        _post(plan, "runs/update", ended)
+        _post(plan, "runs/update", {"run_id": run, "status": status, "end_time": int(time.time() * 1000)})
 
 
 def _find(plan: Plan, *, make: bool) -> Any:
