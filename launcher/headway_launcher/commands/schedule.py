@@ -241,11 +241,11 @@ def simulate(
     as_json: options.Json = False,
 ) -> None:
     """Play a schedule ahead: what would run, skip, wait and be missed, and its cost. Asks nobody."""
-    from headway.jobs import simulation
+    from headway.jobs.ahead import ahead
 
     config, overrides = config_and_overrides(words)
     given = {**_section(cron, tz, data, overlap, always, max_age), **({"resources.gpu": gpu} if gpu else {})}
-    timeline = simulation.ahead(
+    timeline = ahead(
         config,
         overrides=overrides,
         flags=given,

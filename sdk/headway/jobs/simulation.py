@@ -7,27 +7,24 @@ Scheduler is down nothing is called: what was due is called once when it is back
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, zip_longest
-from pathlib import Path
 from typing import Any, Literal
 
 from headway.errors import InputError
-from headway.jobs import schedules
 from headway.spec.cron import Cron, clock_changes, clock_of
 from headway.spec.decision import Active, Content, Past, decide
-from headway.spec.place import UNSTARTED, Place
-from headway.spec.plan import CodePin, ImagePin, make_plan
 from headway.spec.retries import retries
 from headway.spec.schedule import Schedule
-from headway.spec.section import format_duration, parse_duration
+from headway.spec.section import format_duration
 
 What = Literal["run", "skip", "wait", "missed", "late", "data", "clock", "down"]
 Span = tuple[datetime, datetime]
 _WATCHED = timedelta(minutes=5)
 MOST_DAYS = 3660
+"""Ten years."""
 MOST_TICKS = 20_000
 
 
@@ -95,49 +92,6 @@ class Timeline:
             ],
             "totals": self.totals,
         }
-
-
-def ahead(
-    config: Path,
-    *,
-    overrides: Sequence[str] = (),
-    flags: Mapping[str, object] | None = None,
-    place: Place | None = None,
-    now: datetime,
-    takes: str = "1h",
-    data_every: str | None = None,
-    **given: Any,
-) -> Timeline:
-    """Play the schedule of a config, at the price of its first attempt; `given` as `assumed` has it.
-
-    Asks nobody: without a place, the prices are those of us-central1. Raises ConfigError, InputError.
-    """
-    loaded = schedules.check(config, overrides, flags)
-    assert loaded.spec.schedule is not None
-    plan = make_plan(
-        loaded.spec, place or UNSTARTED, code=_NO_CODE, image=_NO_IMAGE, data=(), facts=loaded.facts
-    )
-    world = assumed(
-        loaded.spec.schedule,
-        takes=_duration(takes, "--takes"),
-        data_every=_duration(data_every, "--data-every") if data_every else None,
-        usd_hour=plan.candidates[0].usd_hour,
-        now=now,
-        **given,
-    )
-    return replace(simulate(loaded.spec.schedule, world), price_date=plan.price_date)
-
-
-_NO_CODE = CodePin(digest="", files=0, size=0)
-_NO_IMAGE = ImagePin(digest="", base="", uri="")
-
-
-def _duration(text: str, flag: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        reason, _, hint = str(error).partition("; ")
-        raise InputError(f"{flag}: {reason}", hint=hint or None) from error
 
 
 def simulate(schedule: Schedule, assumed: Assumed) -> Timeline:
@@ -350,57 +304,3 @@ def _claim(version: int) -> str:
 
 def _name(run: _Run) -> str:
     return f"run {run.number}"
-
-
-def assumed(
-    schedule: Schedule,
-    *,
-    days: int,
-    start: str | None,
-    takes: timedelta,
-    usd_hour: float | None,
-    data_every: timedelta | None = None,
-    data_at: Sequence[str] = (),
-    outages: Sequence[str] = (),
-    now: datetime,
-) -> Assumed:
-    """Read what the command was given; times without an offset are on the schedule's own clock.
-
-    Raises InputError that names the flag.
-    """
-    if not 1 <= days <= MOST_DAYS:
-        raise InputError(f"--days {days} is not from 1 to {MOST_DAYS}")
-    if takes <= timedelta():
-        raise InputError("--takes must be longer than nothing", hint="write for example --takes 2h")
-    begin = _time(schedule, start, "--from") if start else now.replace(microsecond=0)
-    arrivals = [_time(schedule, text, "--data-at") for text in data_at]
-    if data_every is not None:
-        if data_every < timedelta(minutes=1):
-            raise InputError(
-                "--data-every must be a minute at least", hint="write for example --data-every 30d"
-            )
-        arrivals += [begin + n * data_every for n in range(1, int(timedelta(days=days) / data_every) + 1)]
-    spans = tuple(sorted(_span(schedule, text) for text in outages))
-    return Assumed(begin, days, takes, usd_hour, tuple(sorted(arrivals)), spans)
-
-
-def _span(schedule: Schedule, text: str) -> Span:
-    first, dots, second = text.partition("..")
-    if not dots:
-        raise InputError(
-            f"--outage {text!r} has no end", hint="write --outage 2026-12-07T00:00..2026-12-08T12:00"
-        )
-    start, end = (_time(schedule, part, "--outage") for part in (first, second))
-    if end <= start:
-        raise InputError(f"--outage {text!r} ends before it begins")
-    return start, end
-
-
-def _time(schedule: Schedule, text: str, flag: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise InputError(
-            f"{flag}: {text!r} is no date", hint="write 2026-12-07 or 2026-12-07T03:00"
-        ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=clock_of(schedule.tz))).astimezone(UTC)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headway.errors import InputError
-from headway.jobs.simulation import Assumed, Timeline, assumed, simulate
+from headway.jobs.ahead import assumed
+from headway.jobs.simulation import Assumed, Timeline, simulate
 from headway.spec.schedule import Schedule
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
