@@ -232,6 +232,15 @@ def test_the_terraform_is_in_its_own_format() -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+def test_the_terraform_enables_every_api_that_headway_speaks_to() -> None:
+    from headway.cloud import session
+
+    (listed,) = re.findall(r"services = \[(.*?)\]", (ROOT / "infra" / "main.tf").read_text(), re.DOTALL)
+    enabled = set(re.findall(r'"([a-z]+)\.googleapis\.com"', listed))
+    assert set(session._GOOGLE) <= enabled
+    assert "run" in enabled, "functions are services of Cloud Run"
+
+
 def test_the_terraform_s_output_is_a_profile_that_headway_reads() -> None:
     from headway.spec.place import Place
 
