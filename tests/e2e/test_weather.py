@@ -32,6 +32,7 @@ def test_the_months_go_by_and_a_wrong_delivery_does_not_take_the_alias(
     ticks: Any = launch_without_engine.json("schedule", "history", "--local", "weather")
     assert [tick["state"] for tick in ticks if tick["source"] == "run"] == ["skipped", *["started"] * 4]
     assert all(tick["reason"] for tick in ticks)
+    assert all(tick["promotion"] for tick in ticks if tick["state"] == "started")
     shown = launch_without_engine.json("models", "show", "--local", "weather")
     assert shown["aliases"] == {"champion": "1"}
     corrected, wrong, second, first = shown["versions"]

@@ -311,7 +311,7 @@ def test_models_md_has_every_tag_of_a_version() -> None:
 
 def test_json_md_has_every_key_of_a_schedule_a_tick_and_a_simulation() -> None:
     assert documented_keys("schedule") == set(ScheduleView.model_fields)
-    assert documented_keys("tick") == {*Tick.model_fields, "run_state"} - {"plan"}
+    assert documented_keys("tick") == {*Tick.model_fields, "run_state", "promotion"} - {"plan"}
     simulated = simulate(Schedule(cron="0 3 * * 1"), Assumed(datetime(2026, 1, 1, tzinfo=UTC)))
     assert documented_keys("simulation") == set(simulated.document())
 

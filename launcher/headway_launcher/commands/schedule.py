@@ -209,7 +209,7 @@ def history(
                 view.tick.state,
                 view.tick.run_id or "",
                 view.run_state or "",
-                view.tick.reason,
+                "; ".join(filter(None, (view.tick.reason, view.promotion))),
             )
             for view in views
         ]

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from headway.cloud import functions, scheduler
 from headway.cloud.asking import ask_each
@@ -29,6 +29,7 @@ from headway.spec.layout import BucketLayout
 from headway.spec.place import Place
 from headway.spec.retries import Retries, retries
 from headway.spec.scheduled import Scheduled, Source, Tick
+from headway.spec.status import RunStatus
 
 WATCH_CRON = "*/5 * * * *"
 """How often triggers and age are looked at."""
@@ -64,13 +65,15 @@ class ScheduleView(BaseModel):
 
 
 class TickView(BaseModel):
-    """The stable JSON document of a tick: what was decided, and how its run is now."""
+    """The stable JSON document of a tick: what was decided, how its run is, what became of its model."""
 
     tick: Tick
     run_state: str | None
+    promotion: str | None = None
 
     def document(self) -> dict[str, Any]:
-        return {**self.tick.model_dump(mode="json", exclude={"plan"}), "run_state": self.run_state}
+        of_run = {"run_state": self.run_state, "promotion": self.promotion}
+        return {**self.tick.model_dump(mode="json", exclude={"plan"}), **of_run}
 
 
 def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Loaded:
@@ -313,6 +316,7 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     scheduled = ticks.read_schedule(name, services)
     found = list(_ticks(name, services, limit))
     states = {run_id: job.state for run_id, job in runs_of(scheduled.plan, services).items()}
+    models = _promotions(scheduled, found, services)
     seen: set[Source] = set()
     views = []
     for each in found:
@@ -320,8 +324,27 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
         told = {"reason": f"{each.reason}; the next one came first"} if overtaken else {}
         seen.add(each.source)
         state = states.get(each.run_id) if each.run_id else None
-        views.append(TickView(tick=each.model_copy(update=told), run_state=state))
+        promotion = models.get(each.run_id) if each.run_id else None
+        views.append(TickView(tick=each.model_copy(update=told), run_state=state, promotion=promotion))
     return views
+
+
+def _promotions(scheduled: Scheduled, found: Sequence[Tick], services: Services) -> dict[str, str]:
+    """Run id -> what became of its model; empty where nothing is promoted."""
+    if scheduled.plan.promote is None:
+        return {}
+    layout = BucketLayout(services.place.bucket)
+
+    def told(run_id: str) -> str | None:
+        try:
+            status = RunStatus.model_validate_json(services.store.read(layout.status(run_id)))
+        except (NotFound, ValidationError):
+            return None
+        return f"{status.promotion.outcome}: {status.promotion.reason}" if status.promotion else None
+
+    runs = [each.run_id for each in found if each.run_id]
+    answers = zip(runs, ask_each(told, runs), strict=True)
+    return {run_id: text for run_id, text in answers if text is not None}
 
 
 def _ticks(name: str, services: Services, limit: int) -> list[Tick]:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from headway.errors import ConfigError, DataNotReady, InputError, NotFound
-from headway.jobs import schedules
+from headway.jobs import schedules, ticks
 from headway.jobs.schedules import ScheduleView
 from headway.spec.layout import BucketLayout
+from headway.spec.promotion import Promoted, Promotion
 from headway.spec.scheduled import Scheduled, Tick
+from headway.spec.status import RunStatus
 from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
 
 LAYOUT = BucketLayout(PLACE.bucket)
@@ -153,7 +155,29 @@ def test_a_schedule_is_run_now_by_the_code_of_the_function(
     assert schedules.show("tiny", PLACE, services=world.services).last == first
     (row,) = schedules.history("tiny", PLACE, services=world.services)
     assert (row.tick.run_id, row.run_state) == (first.run_id, "succeeded")
+    assert row.promotion is None
     assert "plan" not in row.document()
+
+
+def test_the_history_tells_what_became_of_a_runs_model(
+    create: Callable[..., ScheduleView], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create()
+    run_id = schedules.run("tiny", PLACE, services=world.services).run_id or ""
+    scheduled = ticks.read_schedule("tiny", world.services)
+    pin = Promotion(metric="acc", min=0.5, on="data/holdout", evaluate="train:evaluate").pin()
+    promoting = scheduled.model_copy(update={"plan": scheduled.plan.model_copy(update={"promote": pin})})
+    monkeypatch.setattr(ticks, "read_schedule", lambda *_: promoting)
+    (row,) = schedules.history("tiny", PLACE, services=world.services)
+    assert row.promotion is None  # it has not said anything yet
+    told = Promoted(
+        outcome="refused", reason="min of acc: 0.1", alias="champion", model="tiny", on="data/holdout"
+    )
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    status = RunStatus(run_id=run_id, phase="done", started=now, updated=now, promotion=told)
+    world.store.write(LAYOUT.status(run_id), status.model_dump_json().encode())
+    (row,) = schedules.history("tiny", PLACE, services=world.services)
+    assert row.promotion == "refused: min of acc: 0.1"
 
 
 def test_a_tick_that_still_waited_when_the_next_one_came_is_told_so(
