@@ -295,6 +295,7 @@ def _create_one(claim: Claim, services: Services) -> vertex.Job:
         body["labels"] = {**body["labels"], layout.LABEL_ATTEMPT: str(number)}
     if claim.holder > 1:
         body["labels"] = {**body["labels"], layout.LABEL_HOLDER: str(claim.holder)}
+    _note_region(plan, candidate.region, services)
     with interruptible(
         f"stopped while the job of {plan.run_id} was being created: it may have been",
         f"look with: {launch} status{words} {plan.run_id}; "
@@ -312,6 +313,13 @@ def _create_one(claim: Claim, services: Services) -> vertex.Job:
                     if job and attempt_of(job) == number:
                         return job
             raise
+
+
+def _note_region(plan: Plan, region: str, services: Services) -> None:
+    """So that a list of runs looks there too; before the creation, which a kill may follow."""
+    if region != services.place.region:
+        with suppress(RemoteError):  # the run is found by its id all the same
+            services.store.write(f"{plan.layout.regions}{region}", b"", only_if_absent=True)
 
 
 def _given_way(job: vertex.Job, plan: Plan, services: Services, progress: Progress) -> vertex.Job:

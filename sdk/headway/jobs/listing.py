@@ -18,17 +18,26 @@ from headway.spec.place import Place
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-def runs(place: Place, *, limit: int = 20, regions: Iterable[str] = ()) -> list[RunView]:
-    """The newest runs in the place's region (and in `regions`), by Vertex AI's own list."""
-    services = Services(place)
-    jobs: list[vertex.Job] = []
-    for region in dict.fromkeys((place.region, *regions)):
-        jobs += islice(services.jobs(region).labelled(layout.LABEL_RUN), limit)
+def runs(place: Place, *, limit: int = 20, services: Services | None = None) -> list[RunView]:
+    """The newest runs, by Vertex AI's own lists: of the place's region, and of each that a run went to."""
+    services = services or Services(place)
+    regions = dict.fromkeys((place.region, *_others(services)))
+    listed = ask_each(lambda region: list(islice(_jobs(services, region), limit)), regions)
+    jobs = [job for each in listed for job in each]
     jobs.sort(key=lambda job: job.created or _BEGINNING, reverse=True)
     newest = {job.labels[layout.LABEL_RUN]: job for job in reversed(jobs)}  # of a run's attempts the last
     shown = sorted(newest.values(), key=lambda job: job.created or _BEGINNING, reverse=True)[:limit]
     views = ask_each(lambda job: _view(job, services), shown)
     return [view for view in views if view is not None]
+
+
+def _jobs(services: Services, region: str) -> Iterable[vertex.Job]:
+    return services.jobs(region).labelled(layout.LABEL_RUN)
+
+
+def _others(services: Services) -> list[str]:
+    prefix = layout.BucketLayout(services.place.bucket).regions
+    return [item.name.removeprefix(prefix) for item in services.store.list(prefix)]
 
 
 def _view(job: vertex.Job, services: Services) -> RunView | None:

@@ -124,6 +124,11 @@ class BucketLayout:
         return "headway/build-logs"
 
     @property
+    def regions(self) -> str:
+        """Prefix of empty objects: the regions, other than the place's own, that jobs were created in."""
+        return "headway/regions/"
+
+    @property
     def runs(self) -> str:
         return "headway/runs/"
 

@@ -354,12 +354,22 @@ def test_a_machine_that_was_not_asked_for_stops_the_run_and_says_the_difference(
 
 
 def test_a_run_of_several_attempts_is_listed_once_as_the_one_that_runs(
-    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
 ) -> None:
-    monkeypatch.setattr(listing, "Services", lambda place: world.services)
     regions.out = {ORDER[0]}
     submit()
     submit()
-    for asked in ((), ("us-east4",)):
-        (view,) = listing.runs(PLACE, regions=asked)
-        assert (view.region, view.state) == ("us-east4", "running")
+    (view,) = listing.runs(PLACE, services=world.services)
+    assert (view.region, view.state) == ("us-east4", "running")
+
+
+def test_a_run_that_went_to_another_region_than_the_places_is_listed(
+    submit: Callable[..., Run], world: MemoryPlace
+) -> None:
+    there = submit("resources.regions=[europe-west4]")
+    here = submit()
+    listed = listing.runs(PLACE, services=world.services)
+    assert {view.run_id: view.region for view in listed} == {
+        there.run_id: "europe-west4",
+        here.run_id: "us-central1",
+    }
