@@ -81,11 +81,20 @@ def tick(
 
 
 def watch(name: str, now: datetime, services: Services, *, progress: Progress | None = None) -> list[Tick]:
-    """Look for what starts a run beside the clock, and do its tick: once for each new data, report or age."""
+    """Look for what starts a run beside the clock, and do its tick: once for each new data, report or age.
+
+    All are done, whichever of them fails; then the first error is raised.
+    """
     scheduled = read_schedule(name, services)
     done: list[Tick] = []
+    failure: HeadwayError | None = None
     for event in events(scheduled, now, services):
-        done.append(tick(name, "watch", event.time, services, event=event, progress=progress))
+        try:
+            done.append(tick(name, "watch", event.time, services, event=event, progress=progress))
+        except HeadwayError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
     return done
 
 

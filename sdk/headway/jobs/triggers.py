@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from headway.cloud.services import Services
 from headway.cloud.storage import split_uri
+from headway.errors import HeadwayError
 from headway.jobs.past import last_success, runs_of
 from headway.jobs.versions import last_version
 from headway.spec.scheduled import Scheduled
@@ -33,18 +35,26 @@ def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[
     """What beside the clock is due, by `now`: since the schedule's creation, and since the last run began.
 
     So a run that failed is not begun again every five minutes; the next new data, report or tick does that.
+    A trigger that cannot be looked at keeps no other from being: its error is raised after the last event.
     """
     runs = runs_of(scheduled.plan, services)
     begun = max((job.created or _BEGINNING for job in runs.values()), default=_BEGINNING)
     since = max(scheduled.created, begun)
-    for event in (*_new_data(scheduled, now, services), *_drift(scheduled, services)):
-        if event.time > since:
-            yield event
+    failure: HeadwayError | None = None
+    for look in (partial(_new_data, scheduled, now, services), partial(_drift, scheduled, services)):
+        try:
+            found = [event for event in look() if event.time > since]
+        except HeadwayError as error:
+            failure = failure or error
+        else:
+            yield from found
     age, last = scheduled.schedule.max_age, last_success(runs, services)
     if age is not None and last is not None and last.ended is not None:
         due = max(last.ended + age, scheduled.created)
         if due <= now and due > begun:
             yield Event(due, f"{last.run_id} is too old", forces=True)
+    if failure is not None:
+        raise failure
 
 
 def _new_data(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:

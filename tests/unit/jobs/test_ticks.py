@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headway.errors import Exhausted, NotFound, Refused
+from headway.errors import Exhausted, InputError, NotFound, Refused
 from headway.jobs.ticks import answer, tick, watch
 from headway.spec.layout import BucketLayout
 from headway.spec.plan import DataPin, Plan
@@ -437,3 +437,32 @@ def test_a_model_that_grew_old_is_trained_again_once(world: MemoryPlace) -> None
     (found,) = looked(world, TIME + timedelta(days=31))
     assert found.state == "started"
     assert "is too old" in found.reason
+
+
+def test_a_report_that_cannot_be_judged_keeps_no_other_trigger_from_starting_a_run(
+    world: MemoryPlace,
+) -> None:
+    scheduled(world, max_age="30d", triggers=DRIFT)
+    do(world)
+    end(world)
+    later = TIME + timedelta(days=31)
+    report(world, {"metrics": []}, later)
+    with pytest.raises(InputError, match="has no number"):
+        looked(world, later)
+    assert [each.state for each in recorded(world)] == ["started", "started", "failed"]
+    assert len(world.vertex.jobs) == 2
+
+
+def test_a_bucket_that_may_not_be_read_keeps_no_other_trigger_from_starting_a_run(
+    world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise Refused("cannot list gs://raw: permission denied")
+
+    scheduled(world, max_age="30d", triggers={"data": {"prefix": "raw/"}})
+    do(world)
+    end(world)
+    monkeypatch.setattr("headway.jobs.triggers._new_data", refused)
+    with pytest.raises(Refused, match="gs://raw"):
+        looked(world, TIME + timedelta(days=31))
+    assert len(world.vertex.jobs) == 2
