@@ -108,7 +108,7 @@ def answer(
     try:
         name, source = str(body["schedule"]), body.get("source", "cron")
         time = datetime.fromisoformat(body.get("time") or schedule_time or datetime.now(UTC).isoformat())
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         return {"error": f"this is no tick: {error!r}"}, 400
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     try:

@@ -466,3 +466,9 @@ def test_a_bucket_that_may_not_be_read_keeps_no_other_trigger_from_starting_a_ru
     with pytest.raises(Refused, match="gs://raw"):
         looked(world, TIME + timedelta(days=31))
     assert len(world.vertex.jobs) == 2
+
+
+@pytest.mark.parametrize("body", [["digits"], {"schedule": "digits", "time": 5}, {"time": "now"}, "digits"])
+def test_what_is_no_tick_is_refused(world: MemoryPlace, body: Any) -> None:
+    document, status = answer(world.services, body, None)
+    assert (status, document["error"].startswith("this is no tick")) == (400, True)
