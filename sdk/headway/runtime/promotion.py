@@ -143,7 +143,10 @@ class Comparison:
                 return self._told("refused", "; ".join(f"{g.gate} of {g.metric}: {g.text}" for g in refusing))
             self._store(self._told("failed", f"all gates passed; {alias} was about to move"))
             if (now := self._registry.holder(self._name, alias)) == holder:
-                return self._moved(holder, version)
+                self._tag_before_move(holder, version)
+                # the tags may have taken long
+                if (now := self._registry.holder(self._name, alias)) == holder:
+                    return self._moved(holder, version)
             if now == version:
                 return self._told("promoted", f"somebody gave version {version} the alias {alias} meanwhile")
             holder = now
@@ -158,10 +161,12 @@ class Comparison:
                 hint=error.hint,
             ) from error
 
-    def _moved(self, before: str | None, version: str) -> Promoted:
-        """The tags first: whoever sees the alias there can go back."""
+    def _tag_before_move(self, before: str | None, version: str) -> None:
+        """So whoever sees the alias there can go back."""
         by = {layout.TAG_REPLACED: before or "", layout.TAG_PROMOTED_BY: self._plan.run_id}
         self._registry.tag(self._name, version, by)
+
+    def _moved(self, before: str | None, version: str) -> Promoted:
         self._registry.move(self._name, self._pin.alias, version)
         whom = f"in place of version {before}" if before else "the first one"
         return self._told("promoted", f"version {version} is {self._pin.alias} now, {whom}")

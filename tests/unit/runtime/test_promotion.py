@@ -267,6 +267,24 @@ def test_a_champion_that_came_meanwhile_must_be_surpassed_too(world: Gated) -> N
     assert "move 1" not in world.registry.done
 
 
+def test_an_alias_that_moves_while_the_new_version_is_tagged_is_not_taken_away(
+    world: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.registry.champion(world, "9", {"acc": 0.99})
+    world.registry.champion(world, "7", {"acc": 0.9})
+    tag = world.registry.tag
+
+    def meanwhile(name: str, version: str, tags: Mapping[str, str]) -> None:
+        tag(name, version, tags)
+        if "headway.replaced" in tags:
+            world.registry.aliases["champion"] = "9"
+
+    monkeypatch.setattr(world.registry, "tag", meanwhile)
+    result = world.run({"acc": 0.95})
+    assert (result.outcome, result.champion) == ("refused", "9")
+    assert world.registry.aliases == {"champion": "9"}
+
+
 def test_an_alias_that_never_rests_is_left_alone(world: Gated) -> None:
     for version in ("6", "7"):
         world.registry.champion(world, version, {"acc": 0.9})
