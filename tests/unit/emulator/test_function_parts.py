@@ -12,8 +12,8 @@ import pytest
 
 from headway_emulator.engine.clock import SystemClock
 from headway_emulator.engine.functions import source
-from headway_emulator.engine.functions.functions import KIND, Functions, NotServed
-from headway_emulator.engine.functions.instance import NotStarted
+from headway_emulator.engine.functions.functions import KIND, Functions, NotServed, Revision
+from headway_emulator.engine.functions.instance import Instance, NotStarted
 from headway_emulator.engine.objects import Objects
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.services.cloudfunctions import rules
@@ -46,11 +46,15 @@ def functions(tmp_path: Path) -> Iterator[Functions]:
     store.close()
 
 
-def deployed(functions: Functions) -> None:
+def checked(functions: Functions) -> Document:
     build = {"runtime": "python311", "entryPoint": "go"}
     build["source"] = {"storageSource": {"bucket": "b", "object": "o"}}  # type: ignore[assignment]
     function: Document = {"name": NAME, "buildConfig": build, "serviceConfig": {}}
-    functions.create(rules.checked(functions._settings, function))
+    return rules.checked(functions._settings, function)
+
+
+def deployed(functions: Functions) -> None:
+    functions.create(checked(functions))
     until(lambda: (functions._store.get(KIND, NAME) or {})["state"] != "DEPLOYING")
 
 
@@ -79,6 +83,25 @@ def test_an_idle_process_is_ended_and_the_next_call_starts_another(functions: Fu
     assert not second.alive
     with pytest.raises(NotStarted):
         functions.enter(NAME, revision)
+
+
+def test_a_process_that_is_being_started_beside_another_is_ended_with_the_emulator(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One begins its process only when another is known already."""
+    first, second = (Revision(f"tick-0000{n}-abc", n, checked(functions)) for n in (1, 2))
+    for revision in (first, second):
+        functions._folder(revision).mkdir(parents=True)
+    started: list[Instance] = []
+
+    def start(instance: Instance, *_: object) -> None:
+        started.append(instance)
+        if len(started) == 1:
+            functions._start(NAME, second)
+
+    monkeypatch.setattr(Instance, "start", start)
+    functions._start(NAME, first)
+    assert functions._all == set(started)
 
 
 def test_a_function_that_was_never_deployed_is_not_served(functions: Functions) -> None:

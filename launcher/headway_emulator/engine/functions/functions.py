@@ -284,13 +284,13 @@ class Functions:
         except Ended as error:  # a secret that it asks for is not there
             raise NotStarted(str(error)) from error
         instance = Instance(self._store, log, idle_seconds=self._idle_seconds)
-        with self._lock:
-            if self._closed:
-                raise NotStarted("the emulator is ending")
-            self._all = {one for one in self._all if one.alive} | {instance}
         folder = self._folder(revision)
         if not folder.is_dir():
             raise NotStarted(f"its source folder {folder} is gone: deploy the function again")
+        with self._lock:
+            if self._closed:
+                raise NotStarted("the emulator is ending")
+            self._all = {one for one in self._all if not one.over} | {instance}
         target = revision.function["buildConfig"]["entryPoint"]
         instance.start(folder, target, env, lambda: not self._closed)
         with self._lock:

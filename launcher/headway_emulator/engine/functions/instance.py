@@ -54,6 +54,7 @@ class Instance:
         try:
             group = ProcessGroup(self._store, command, env=env, folder=folder)
         except OSError as error:
+            self._over.set()
             raise NotStarted(f"its process did not start: {error}") from error
         self._group = group
         pumps = [self._pump(group.stdout, "stdout"), self._pump(group.stderr, "stderr")]
@@ -72,6 +73,11 @@ class Instance:
     @property
     def alive(self) -> bool:
         return self._group is not None and not self._over.is_set() and not self._group.ended()
+
+    @property
+    def over(self) -> bool:
+        """It has ended; one that is being started has not."""
+        return self._over.is_set()
 
     def enter(self) -> bool:
         """A call begins; False where this instance takes none any more."""
