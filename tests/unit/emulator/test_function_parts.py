@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -127,3 +128,32 @@ def test_requirements_are_read_as_pip_reads_them(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(CODE)
     with pytest.raises(source.BuildFailed, match=r"does not have: nowhere\[extra\]>=2 \(not installed\)\."):
         source.check(tmp_path)
+
+
+class Given(Archive):
+    """These bytes, whatever is asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+    def fetch(self, bucket: str, name: str, generation: str, target: Path) -> str:
+        target.write_bytes(self.content)
+        return "7"
+
+
+def test_an_archive_that_is_damaged_or_locked_is_the_build_s_failure(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("main.py", CODE * 20)
+    content = whole.getvalue()
+    at = 30 + len("main.py")
+    damaged = content[:at] + b"\xff" * 20 + content[at + 20 :]
+    locked = bytearray(content)
+    locked[6] |= 1
+    locked[content.index(b"PK\x01\x02") + 8] |= 1
+    strange = bytearray(content)
+    strange[8] = strange[content.index(b"PK\x01\x02") + 10] = 97
+    for each in (damaged, bytes(locked), bytes(strange)):
+        with pytest.raises(source.BuildFailed, match="gs://b/o cannot be unpacked"):
+            source.fetch(Given(each), {"bucket": "b", "object": "o"}, tmp_path / "source")

@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,11 @@ def fetch(objects: Objects, source: Document, folder: Path) -> str:
         raise BuildFailed(f"the source is not there: {error}") from error
     except zipfile.BadZipFile as error:
         raise BuildFailed(f"gs://{source['bucket']}/{source['object']} is no zip archive") from error
+    except (RuntimeError, zlib.error, EOFError) as error:
+        # locked by a password, compressed in a way that Python has not, or damaged
+        raise BuildFailed(
+            f"gs://{source['bucket']}/{source['object']} cannot be unpacked: {error}"
+        ) from error
     except OSError as error:
         raise BuildFailed(f"the source could not be unpacked: {error}") from error
     finally:
