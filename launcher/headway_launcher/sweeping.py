@@ -40,14 +40,14 @@ class _Told:
         self._began = time.monotonic()
 
     def __call__(self, job: TuningJob) -> None:
-        from headway.jobs.sweep_view import OVER, trial_views
+        from headway.jobs.sweep_view import OVER, explained, trial_views
 
         trials = trial_views(self._sweep.plan, job)
         over = [trial for trial in trials if trial.state in OVER]
-        for trial in over:
-            if trial.run_id not in self._known:
-                self._known.add(trial.run_id)
-                self._out.step(f"trial {trial.trial}", _line(trial, self._sweep.pin.metric))
+        new = [trial for trial in over if trial.run_id not in self._known]
+        for trial in explained(new, self._sweep.services):
+            self._known.add(trial.run_id)
+            self._out.step(f"trial {trial.trial}", _line(trial, self._sweep.pin.metric))
         minutes, rest = divmod(int(time.monotonic() - self._began), 60)
         running = sum(trial.state == "active" for trial in trials)
         told = f"{len(over)} of {self._sweep.pin.trials} trials are over, {running} run"
@@ -61,7 +61,7 @@ def _line(trial: TrialView, metric: str) -> str:
     values = " ".join(f"{name}={short(value)}" for name, value in trial.values.items())
     if trial.value is not None:
         return f"{values}  {metric} {trial.value:.6g}"
-    return f"{values}  {trial.state}" + (f": {trial.error}" if trial.error else "")
+    return f"{values}  {trial.state}" + (f": {trial.error.splitlines()[0]}" if trial.error else "")
 
 
 def outcome(view: SweepView, where: Where, out: Screen, *, ended: bool) -> None:
@@ -83,6 +83,11 @@ def outcome(view: SweepView, where: Where, out: Screen, *, ended: bool) -> None:
 
 
 def _advise(view: SweepView, where: Where, out: Screen) -> None:
+    from headway.jobs.sweep_view import label
+
+    if failed := next((trial for trial in view.trials if trial.state == "infeasible"), None):
+        named = f"{view.sweep_id} {label(failed)}"
+        out.say(f"why a trial failed: launch sweep logs{where.words} {named}")
     if view.ended is None:
         out.say(f"look again: launch sweep status{where.words} {view.sweep_id}")
         return

@@ -1,4 +1,4 @@
-"""`launch sweep`, and `launch sweep status`, `list`, `best`, `plot` and `cancel`."""
+"""`launch sweep`, and `launch sweep status`, `list`, `logs`, `best`, `plot` and `cancel`."""
 
 from __future__ import annotations
 
@@ -133,6 +133,27 @@ def list_sweeps(
         out.table(("sweep", "state", "created", "trials", "metric", "best", "cost"), [row(v) for v in views])
 
 
+def logs(
+    sweep_id: SweepId,
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Its number, as in the table.", show_default=False)
+    ],
+    profile: options.Profile = None,
+    local: options.Local = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
+) -> None:
+    """Print a trial's log."""
+    import json
+
+    sweep, out = _attached(sweep_id, Where(profile, local)), screen()
+    several = sweep.plan.machine.nodes > 1
+    for line in sweep.logs(trial):
+        if as_json:
+            typer.echo(json.dumps({**vars(line), "time": line.time.isoformat()}))
+        else:
+            out.line(f"{line.replica}: {line.text}" if several else line.text)
+
+
 def best(
     sweep_id: SweepId,
     words: Annotated[
@@ -237,6 +258,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "start": start,
     "status": status,
     "list": list_sweeps,
+    "logs": logs,
     "best": best,
     "plot": plot,
     "cancel": cancel,

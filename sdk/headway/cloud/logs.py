@@ -10,6 +10,7 @@ from typing import Any
 from headway.cloud.session import Session
 
 _PAGE = 1000
+_TRIAL = "ml.googleapis.com/trial_id"
 _LATE = timedelta(seconds=2)
 """Entries may become visible out of order by so much: each look goes back that far and drops what it saw."""
 
@@ -25,17 +26,23 @@ class LogLine:
 
 
 class JobLog:
-    """A job's log, read forward: each `new()` yields the lines not yet yielded, in order of time."""
+    """A job's log, read forward: each `new()` yields the lines not yet yielded, in order of time.
 
-    def __init__(self, session: Session, job_id: str) -> None:
+    With `trial`, of a tuning job's log that trial's lines alone.
+    """
+
+    def __init__(self, session: Session, job_id: str, trial: str | None = None) -> None:
         self._session = session
         self._job_id = job_id
+        self._trial = trial
         self._seen: dict[str, datetime] = {}
         self._newest: datetime | None = None
 
     def new(self) -> Iterator[LogLine]:
         """Lines that arrived since the last call. Raises RemoteError."""
         condition = f'resource.type="ml_job" AND resource.labels.job_id="{self._job_id}"'
+        if self._trial is not None:
+            condition += f' AND labels."{_TRIAL}"="{self._trial}"'
         if self._newest is not None:
             condition += f' AND timestamp>="{(self._newest - _LATE).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}"'
         token = ""

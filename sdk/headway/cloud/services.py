@@ -61,9 +61,9 @@ class Services:
             self._tuning[region] = TuningJobs(self.session, region)
         return self._tuning[region]
 
-    def log(self, job_id: str) -> JobLog:
-        """A job's log, from its beginning."""
-        return JobLog(self.session, job_id)
+    def log(self, job_id: str, trial: str | None = None) -> JobLog:
+        """A job's log, from its beginning; of a tuning job one trial's."""
+        return JobLog(self.session, job_id, trial)
 
     def image_digest(self, uri: str) -> str | None:
         """The sha256 of an image, None where there is none of that name."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from headway.cloud import vertex
 from headway.cloud.asking import ask_each
+from headway.cloud.logs import LogLine
 from headway.cloud.services import Services
 from headway.cloud.tuning import TuningJob, TuningJobs
 from headway.errors import DeadlinePassed, NotFound, Refused
@@ -18,7 +19,7 @@ from headway.jobs.attempts import find_job, goes_on, obtain
 from headway.jobs.claim import read_sweep
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
-from headway.jobs.sweep_view import SweepView, TrialView, label, pin_of, view_of
+from headway.jobs.sweep_view import SweepView, TrialView, label, pin_of, trial_views, view_of
 from headway.spec.layout import LABEL_RUN, LABEL_SWEEP
 from headway.spec.place import Place
 from headway.spec.plan import Plan
@@ -96,6 +97,17 @@ class Sweep:
         ]
         columns = ["trial", "state", *view.parameters, view.metric, "step", "seconds", "run_id"]
         return pandas.DataFrame(rows, columns=columns).set_index("trial")
+
+    def logs(self, trial: str) -> Iterator[LogLine]:
+        """The lines of one trial, named as in the table (`7`, `2-7`) or by its run id. Raises NotFound."""
+        for job in self.jobs():
+            for each in trial_views(self.plan, job):
+                if trial in (label(each), each.run_id):
+                    return iter(list(self.services.log(job.job_id, each.trial).new()))
+        raise NotFound(
+            f"{self.sweep_id} has no trial {trial}",
+            hint=f"see them: launch sweep status{self.services.place.words} {self.sweep_id}",
+        )
 
     def plot(self, path: str | Path | None = None) -> Plot:
         """The objective against each parameter; in a notebook it shows itself. `path`: a PNG too."""

@@ -129,7 +129,7 @@ def view_of(plan: Plan, jobs: tuple[TuningJob, ...], services: Services) -> Swee
     """All of a sweep in one document: `jobs` are its tuning jobs, the last one at the end."""
     sweep, job = pin_of(plan), jobs[-1]
     first = pin_of(read_sweep(sweep.id, services)) if sweep.attempt > 1 else sweep
-    trials = tuple(_explained([trial for job in jobs for trial in trial_views(plan, job)], services))
+    trials = tuple(explained([trial for job in jobs for trial in trial_views(plan, job)], services))
     best: TrialView | None = None
     for each in filter(_is_good, trials):
         if best is None or sweep.better(each.value or 0.0, best.value or 0.0):
@@ -193,8 +193,8 @@ def _trial(at: BucketLayout, pin: SweepPin, trial: Trial) -> TrialView:
     )
 
 
-def _explained(trials: Sequence[TrialView], services: Services) -> Iterator[TrialView]:
-    """Failed trials with what their containers said of it."""
+def explained(trials: Sequence[TrialView], services: Services) -> Iterator[TrialView]:
+    """The trials, those that failed with what their containers said of it."""
     failed = [trial for trial in trials if trial.state == "infeasible"]
 
     def told(trial: TrialView) -> str | None:

@@ -304,6 +304,7 @@ class MemoryPlace:
         self.sweeps = MemoryTuning()
         self.builds = MemoryBuilds(self.store)
         self.lines: list[LogLine] = []
+        self.logs_asked: list[tuple[str, str | None]] = []
         self.images: set[str] = set()
         self.clock_jobs = MemoryClock()
         self.functions = MemoryFunctions()
@@ -317,7 +318,8 @@ class MemoryPlace:
     def tuning(self, region: str) -> MemoryTuning:
         return self.sweeps
 
-    def log(self, job_id: str) -> MemoryLog:
+    def log(self, job_id: str, trial: str | None = None) -> MemoryLog:
+        self.logs_asked.append((job_id, trial))
         return MemoryLog(self.lines)
 
     def image_digest(self, uri: str) -> str | None:

@@ -241,7 +241,7 @@ def test_a_log_that_may_not_be_read_is_told_once_and_ends_no_wait(run: Run, worl
         def new(self) -> Iterator[LogLine]:
             raise Refused("cannot read the log of job 1: 403 permission denied")
 
-    world.log = lambda job_id: Forbidden()  # type: ignore[assignment,method-assign,return-value]
+    world.log = lambda job_id, trial=None: Forbidden()  # type: ignore[assignment,method-assign,return-value]
     looks = iter(range(3))
 
     def step() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from headway.cloud.logs import LogLine
 from headway.cloud.tuning import Trial
 from headway.errors import ConfigError, DeadlinePassed, InputError, NotFound, RemoteError
 from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
@@ -462,3 +463,18 @@ def test_a_tracking_server_that_is_down_fails_nothing(monkeypatch: pytest.Monkey
     assert sweep_tracking.open_parent(plan) is None
     assert sweep_tracking.url(plan) is None
     sweep_tracking.close(plan, "succeeded", sweep_tracking.Told("val_loss", 0.5, {"lr": 0.1}, "x-t1"))
+
+
+def test_a_trials_log_is_that_of_its_tuning_job(start: Callable[..., Sweep], world: MemoryPlace) -> None:
+    first = start()
+    world.sweeps.add(trial(1, 0.5))
+    world.sweeps.end("cancelled")
+    second = start(resume=True)
+    world.sweeps.add(trial(1, None, "infeasible"))
+    world.lines = [LogLine(BEGAN, "INFO", "workerpool0-0", "hello")]
+    assert [line.text for line in second.logs("2-1")] == ["hello"]
+    list(second.logs("1"))
+    list(second.logs(f"{first.sweep_id}-2-t1"))
+    assert world.logs_asked == [("2", "1"), ("1", "1"), ("2", "1")]
+    with pytest.raises(NotFound, match="has no trial 9"):
+        second.logs("9")
