@@ -110,8 +110,10 @@ def create(
     services = services or Services(place)
     name = prepared.plan.name
     found = planning.look_up(prepared, services)
-    if section.data == "latest" and last_version(name, services) is not None:
-        found = replace(found, data_missing=())  # not this version is asked for, but the one pushed last
+    version = last_version(name, services) if section.data == "latest" else None
+    if version is not None:  # not the version here is asked for, but the one pushed last
+        pushed = {pin.path for pin in version.pins}
+        found = replace(found, data_missing=tuple(each for each in found.data_missing if each not in pushed))
     submission.provide(prepared, found, services, progress)
     deployed = _deployed(services, account, progress)
     for job_id in (_job_id(name), _watch_id(name)):

@@ -12,8 +12,9 @@ from headway.errors import ConfigError, DataNotReady, InputError, NotFound
 from headway.jobs import schedules, ticks
 from headway.jobs.schedules import ScheduleView
 from headway.spec.layout import BucketLayout
+from headway.spec.plan import DataPin
 from headway.spec.promotion import Promoted, Promotion
-from headway.spec.scheduled import Scheduled, Tick
+from headway.spec.scheduled import DataVersion, Scheduled, Tick
 from headway.spec.status import RunStatus
 from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
 
@@ -125,6 +126,21 @@ def test_data_that_was_never_pushed_stops_the_creation(
     with pytest.raises(DataNotReady):
         create("data=[data]")
     assert world.clock_jobs.bodies == {}
+
+
+def test_a_path_that_was_pushed_in_any_version_does_and_one_that_never_was_does_not(
+    create: Callable[..., ScheduleView], world: MemoryPlace, config: Path
+) -> None:
+    for name in ("data", "labels"):
+        (config.parent / f"{name}.dvc").write_text(
+            f"outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 3\n  hash: md5\n  path: {name}\n"
+        )
+    pin = DataPin(path="data", md5="f" * 32, size=3, files=1)
+    version = DataVersion(time=datetime.now(UTC), pins=(pin,))
+    world.store.write(LAYOUT.data_version("tiny"), version.model_dump_json().encode())
+    assert create("data=[data]").state == "enabled"
+    with pytest.raises(DataNotReady, match=r"^labels: "):
+        create("data=[data,labels]")
 
 
 def test_a_job_of_that_name_that_calls_something_else_is_left_alone(
