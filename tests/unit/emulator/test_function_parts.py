@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from headway_emulator.engine.clock import SystemClock
 from headway_emulator.engine.functions import source
 from headway_emulator.engine.functions.functions import KIND, Functions, NotServed, Revision
 from headway_emulator.engine.functions.instance import Instance, NotStarted
+from headway_emulator.engine.functions.log import FunctionLog
 from headway_emulator.engine.objects import Objects
-from headway_emulator.engine.store import Document, Store
+from headway_emulator.engine.store import Document, LogQuery, Store
 from headway_emulator.services.cloudfunctions import rules
 from tests.unit.emulator.test_killed_schedules import settings
 
@@ -157,3 +159,21 @@ def test_an_archive_that_is_damaged_or_locked_is_the_build_s_failure(tmp_path: P
     for each in (damaged, bytes(locked), bytes(strange)):
         with pytest.raises(source.BuildFailed, match="gs://b/o cannot be unpacked"):
             source.fetch(Given(each), {"bucket": "b", "object": "o"}, tmp_path / "source")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"message": "hello", "logging.googleapis.com/labels": "red"}',
+        '{"message": "hello", "logging.googleapis.com/labels": {"colour": 1}}',
+        '{"message": "hello", "logging.googleapis.com/trace": 5}',
+        '{"message": "hello", "logging.googleapis.com/sourceLocation": "main.py:3"}',
+        '{"a":' * 20000,
+    ],
+)
+def test_a_line_with_fields_of_other_kinds_is_logged_as_it_is(functions: Functions, line: str) -> None:
+    FunctionLog(functions._store, functions._clock, NAME, "tick-00001-abc").line("stdout", line)
+    (entry,) = functions._store.logs(LogQuery(), 9)
+    assert "hello" in json.dumps(entry.more) or entry.more["textPayload"] == line
+    assert entry.more["labels"] == {"goog-managed-by": "cloudfunctions"}
+    assert not {"trace", "sourceLocation"} & entry.more.keys()

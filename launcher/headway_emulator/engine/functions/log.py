@@ -73,13 +73,21 @@ def _understood(text: str) -> tuple[str, Document]:
     if text.startswith("{"):
         try:
             told = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if isinstance(told, dict):
             given = str(told.pop("severity", "DEFAULT")).upper()
             severity = given if given in SEVERITIES else "DEFAULT"
-            more = {FIELDS[name]: told.pop(name) for name in list(told) if name in FIELDS}
+            fields = [name for name in told if name in FIELDS and _fits(FIELDS[name], told[name])]
+            more = {FIELDS[name]: told.pop(name) for name in fields}
             if told.keys() == {"message"} and isinstance(told["message"], str):
                 return severity, {**more, "textPayload": told["message"]}
             return severity, {**more, "jsonPayload": told}
     return "DEFAULT", {"textPayload": text}
+
+
+def _fits(field: str, value: object) -> bool:
+    """Whether the value is of the entry's own kind; another one stays in the payload."""
+    if field == "labels":
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    return isinstance(value, dict if field == "sourceLocation" else str)
