@@ -127,6 +127,7 @@ class Session:
             status_forcelist=(429, 500, 502, 503, 504),
             backoff_factor=0.15,
             raise_on_status=False,
+            respect_retry_after_header=False,  # it may ask for an hour
         )
         if self._anonymous:
             session = requests.Session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -88,6 +89,27 @@ def test_a_server_that_is_gone_is_named_by_every_client(
 def test_an_answer_that_is_no_json_is_told_as_such(answering: Callable[[bytes], Session]) -> None:
     with pytest.raises(RemoteError, match="the answer is no JSON"):
         registry.digest_of(answering(b"<html>please log in</html>"), IMAGE)
+
+
+def test_a_server_that_asks_for_long_patience_is_not_waited_for() -> None:
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header("Retry-After", "5")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Busy)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(RemoteError, match="503"):
+        registry.digest_of(session_at(f"http://127.0.0.1:{server.server_port}"), IMAGE)
+    assert time.monotonic() - began < 5
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_secret_that_is_not_text_cannot_be_a_variable(answering: Callable[[bytes], Session]) -> None:
