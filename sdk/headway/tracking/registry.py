@@ -149,12 +149,14 @@ class Registry:
             kind = type(error).__name__
             raise RemoteError(f"the MLflow server at {self._uri} does not answer ({kind})") from error
         try:
-            document: dict[str, Any] = reply.json()
-        except ValueError as error:
+            document = reply.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
             raise RemoteError(
-                f"the MLflow server at {self._uri} answered {reply.status_code}, and no JSON",
+                f"the MLflow server at {self._uri} answered {reply.status_code}, and no JSON object",
                 hint="is it the address of an MLflow server, and is a login needed?",
-            ) from error
+            )
         if reply.ok:
             return document
         said = f"the MLflow server at {self._uri}: {document.get('message', reply.reason)}"

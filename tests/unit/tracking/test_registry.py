@@ -98,6 +98,8 @@ def test_a_list_is_read_page_by_page_up_to_the_limit(server: Server) -> None:
         ((403, {"error_code": "PERMISSION_DENIED", "message": "not yours"}), Refused, "not yours"),
         ((500, {"message": "broken"}), RemoteError, "broken"),
         ((200, b"<html>sign in</html>"), RemoteError, "and no JSON"),
+        ((401, "sign in"), RemoteError, "answered 401, and no JSON object"),
+        ((200, []), RemoteError, "answered 200, and no JSON object"),
     ],
 )
 def test_what_a_server_says_is_one_of_our_errors(
