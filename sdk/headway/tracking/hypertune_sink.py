@@ -132,7 +132,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         try:
             report = json.loads(line)
             int(report.get("global_step") or 0)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
             continue
         if isinstance(report.get("timestamp"), int | float):
             yield report

@@ -148,6 +148,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_value(
 def test_garbage_in_the_files_is_passed_over(tmp_path: Path) -> None:
     _file(tmp_path).parent.mkdir()
     lines = ["", "garbage", "[1]", "3", '{"val_loss": "0.5"}', '{"timestamp": 1.0, "global_step": "x"}']
+    lines.append('{"timestamp": 1.0, "val_loss": "0.5", "global_step": Infinity}')
     for path in (_file(tmp_path), tmp_path / "theirs.metrics"):
         path.write_text("\n".join(lines))
     sink = _sink(tmp_path)
