@@ -33,7 +33,7 @@ from headway.spec.status import RunStatus
 
 WATCH_CRON = "*/5 * * * *"
 """How often triggers and age are looked at."""
-_NEVER = "never"
+_WATCH = "-watch"
 
 
 class ScheduleView(BaseModel):
@@ -84,6 +84,14 @@ def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, objec
             "there is no schedule in it",
             file=loaded.path,
             hint='say when: --cron "0 3 * * 1" --tz Europe/Zurich, or in it schedule: {cron: "0 3 * * 1"}',
+        )
+    name = loaded.spec.name
+    if name.endswith(_WATCH):
+        raise ConfigError(
+            f"{name} cannot be scheduled: Cloud Scheduler's job {_job_id(name)} is the one that watches for "
+            f"the schedule {name.removesuffix(_WATCH)}",
+            file=loaded.path,
+            hint=f"give it a name that does not end with {_WATCH}",
         )
     return loaded
 
@@ -221,7 +229,7 @@ def _job_id(name: str) -> str:
 
 
 def _watch_id(name: str) -> str:
-    return f"headway-{name}-watch"
+    return f"{_job_id(name)}{_WATCH}"
 
 
 def schedules(place: Place, *, services: Services | None = None) -> list[ScheduleView]:

@@ -93,6 +93,16 @@ def test_triggers_and_age_are_looked_at_by_a_job_of_their_own_which_goes_with_th
     assert create("schedule={max_age: 30d}").clock_jobs == ("headway-tiny-watch",)
 
 
+def test_a_job_whose_clock_would_be_another_s_watch_cannot_be_scheduled(
+    create: Callable[..., ScheduleView], config: Path, world: MemoryPlace
+) -> None:
+    """Else the clock of tiny-watch goes when tiny has no triggers, or is deleted."""
+    config.write_text(config.read_text().replace("tiny", "tiny-watch"))
+    with pytest.raises(ConfigError, match="headway-tiny-watch is the one that watches for the schedule tiny"):
+        create()
+    assert world.clock_jobs.bodies == {}
+
+
 def test_a_queue_asks_cloud_scheduler_to_call_for_a_day(
     create: Callable[..., ScheduleView], world: MemoryPlace
 ) -> None:
