@@ -98,7 +98,8 @@ class Claim:
 def read_plan(run_id: str, services: Services) -> Plan:
     """The plan of a run that somebody claimed. Raises NotFound where the bucket holds none."""
     name = BucketLayout(services.place.bucket).plan(run_id)
-    return _read(name, run_id, "run", f"launch list{services.place.words}", services)
+    listing = f"launch {'sweep ' if '-sweep-' in run_id else ''}list{services.place.words}"
+    return _read(name, run_id, "run", listing, services)
 
 
 def read_sweep(sweep_id: str, services: Services, attempt: int = 1) -> Plan:

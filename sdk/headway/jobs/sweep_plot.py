@@ -16,6 +16,7 @@ from headway.spec.parameter import Parameter, is_number, text_of
 _COLUMNS = 3
 _PANEL_INCHES = (4.0, 3.1)
 _DPI = 120
+_TICKS = 8
 _BEST, _DOT, _LINE, _FAILED = "#d1495b", "viridis", "#30638e", "#8d99ae"
 
 
@@ -82,6 +83,7 @@ def _by_turn(axis: Any, view: SweepView, measured: Sequence[tuple[int, TrialView
     failed = [turn for turn, trial in enumerate(view.trials, 1) if trial.state == "infeasible"]
     for turn in failed:
         axis.axvline(turn, color=_FAILED, linestyle=":", linewidth=1)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("trial" + (f" (dotted: {len(failed)} failed)" if failed else ""))
     axis.set_ylabel(view.metric)
     axis.grid(alpha=0.25)
@@ -110,6 +112,10 @@ def _by_value(
         if parameter.kind == "discrete":
             axis.set_xticks([value for value in parameter.values if is_number(value)], names)
             axis.minorticks_off()
+    elif parameter.kind == "integer":
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    elif parameter.kind == "discrete" and len(names) <= _TICKS:
+        axis.set_xticks([value for value in parameter.values if is_number(value)], names)
     axis.set_xlabel(parameter.name)
     axis.set_ylabel(view.metric)
     axis.grid(alpha=0.25)

@@ -19,6 +19,7 @@ from headway.spec.place import Place
 from headway.spec.prices import Strategy
 from headway.spec.promotion import PromotePin
 from headway.spec.sweep import SweepPin, pinned
+from headway.spec.unfit import Unfit
 
 
 class _Value(BaseModel):
@@ -293,7 +294,11 @@ def make_sweep_plan(
     timeout_s = run.timeout_s
     if spec.limits.budget is not None:
         share = spec.limits.model_copy(update={"budget": spec.limits.budget / sweep.trials})
-        timeout_s = int(longest(share, run.candidates).total_seconds())
+        try:
+            timeout_s = int(longest(share, run.candidates).total_seconds())
+        except Unfit as error:
+            message = f"of a budget for {sweep.trials} trials each has its share: {error.message}"
+            raise Unfit(error.key, message, hint=error.hint) from error
     return run.model_copy(update={"run_id": sweep_id, "claim": claim, "sweep": sweep, "timeout_s": timeout_s})
 
 
