@@ -19,6 +19,7 @@ from headway_emulator.engine.functions.instance import Instance, NotStarted
 from headway_emulator.engine.functions.log import FunctionLog
 from headway_emulator.engine.objects import Objects
 from headway_emulator.engine.store import Document, LogQuery, Store
+from headway_emulator.errors import ApiError
 from headway_emulator.services.cloudfunctions import rules
 from tests.unit.emulator.test_killed_schedules import settings
 
@@ -177,3 +178,13 @@ def test_a_line_with_fields_of_other_kinds_is_logged_as_it_is(functions: Functio
     assert "hello" in json.dumps(entry.more) or entry.more["textPayload"] == line
     assert entry.more["labels"] == {"goog-managed-by": "cloudfunctions"}
     assert not {"trace", "sourceLocation"} & entry.more.keys()
+
+
+@pytest.mark.parametrize(
+    "mask", ["description.x", "buildConfig.runtime.x", "labels.a.b", "serviceConfig.uri.a.b"]
+)
+def test_a_mask_that_goes_on_below_a_value_is_refused(functions: Functions, mask: str) -> None:
+    function = {**checked(functions), "description": "x", "labels": {"a": "b"}}
+    with pytest.raises(ApiError, match="Invalid update mask"):
+        rules.changed(function, {"labels": {"c": "d"}}, mask)
+    assert rules.changed(function, {"labels": {"c": "d"}}, "labels.c")["labels"] == {"a": "b", "c": "d"}

@@ -116,9 +116,10 @@ def _check_path(path: str, parts: list[str]) -> None:
     here = schemas["Function"]
     if parts[0] not in CHANGEABLE:
         raise invalid(f"Invalid update mask: {path} is not a field that can be changed.")
-    for part in parts:
+    for depth, part in enumerate(parts, 1):
         kind = here.get("properties", {}).get(part)
-        if kind is None:
+        below = len(parts) - depth
+        if kind is None or ("$ref" not in kind and below > (1 if "additionalProperties" in kind else 0)):
             raise invalid(f"Invalid update mask: {path} is not a field of Function.")
         if "$ref" not in kind:
             return
