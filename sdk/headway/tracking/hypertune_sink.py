@@ -54,6 +54,7 @@ class HypertuneSink:
         for report in _read(self._path):
             if (value := _number(report.get(self._metric))) is not None:
                 self._add(value, report["timestamp"], int(report.get("global_step") or 0))
+                self._taken = max(self._taken, report["timestamp"])
         return Opened(None, None)
 
     def deliver(self, events: Sequence[Event]) -> None:

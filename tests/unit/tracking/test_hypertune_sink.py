@@ -112,6 +112,16 @@ def test_a_container_that_starts_again_on_the_same_disk_goes_on_with_the_file(tm
     assert _measured(_file(tmp_path)) == [(1, 0.5), (2, 0.25)]
 
 
+def test_a_container_that_starts_again_takes_over_no_report_of_the_code_twice(tmp_path: Path) -> None:
+    _hypertune(tmp_path / "theirs.metrics", [(1.0, 0.5, 10), (2.0, 0.25, 20)])
+    for _ in range(2):
+        sink = _sink(tmp_path)
+        sink.open()
+        sink.finish(Outcome("finished"))
+        assert _measured(_file(tmp_path)) == [(10, 0.5), (20, 0.25)]
+        assert len(_file(tmp_path).read_text().splitlines()) == 2
+
+
 def test_what_the_code_reports_by_itself_is_taken_over_once(tmp_path: Path) -> None:
     sink = _sink(tmp_path)
     sink.open()
