@@ -132,6 +132,14 @@ class _Profiles:
                 key=key,
                 hint="default: what `gcloud auth application-default login` left",
             )
+        elif key == "tracking_uri" and "@" in value.partition("://")[2].partition("/")[0]:
+            raise self.error(
+                "tracking_uri has a login in it, which would be written into the plan of each run",
+                profile=name,
+                key=key,
+                hint="take it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: here, and "
+                "for the jobs in environment.secrets",
+            )
         elif key == "bucket" and (value.startswith("gs://") or "/" in value):
             hint = f'write  bucket = "{value.removeprefix("gs://").partition("/")[0]}"'
             raise self.error(

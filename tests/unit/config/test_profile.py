@@ -56,6 +56,14 @@ def test_a_profile_is_found_in_a_folder_above(tmp_path: Path) -> None:
     assert found.dvc_remote == "gs://b/dvc"
 
 
+def test_a_login_in_the_tracking_server_s_address_is_refused_and_not_printed(tmp_path: Path) -> None:
+    """It would be in each run's plan, in the function's variables, and in every error about the server."""
+    error = refusal(tmp_path, PROD.replace("https://mlflow", "https://me:s3cret@mlflow"))
+    assert error.line == 6
+    assert "MLFLOW_TRACKING_PASSWORD" in str(error)
+    assert "s3cret" not in str(error)
+
+
 def test_a_profile_says_everything_that_a_place_is(tmp_path: Path) -> None:
     more = 'dvc_remote = "gs://d/x"\nservice_account = "s@p"\nrepository = "r"\ncredentials = "anonymous"\n'
     found = place(tmp_path, f'{PROD}{more}[profiles.prod.endpoints]\nstorage = "http://h"\n')
