@@ -13,6 +13,7 @@ from headway.cloud.storage import split_uri
 from headway.errors import HeadwayError
 from headway.jobs.past import last_success, runs_of
 from headway.jobs.versions import last_version
+from headway.spec import layout
 from headway.spec.scheduled import Scheduled
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -32,13 +33,14 @@ class Event:
 
 
 def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
-    """What beside the clock is due, by `now`: since the schedule's creation, and since the last run began.
+    """What beside the clock is due, by `now`: since the schedule's creation, and since its last run began.
 
     So a run that failed is not begun again every five minutes; the next new data, report or tick does that.
     A trigger that cannot be looked at keeps no other from being: its error is raised after the last event.
     """
     runs = runs_of(scheduled.plan, services)
-    begun = max((job.created or _BEGINNING for job in runs.values()), default=_BEGINNING)
+    ours = [job for job in runs.values() if job.labels.get(layout.LABEL_SCHEDULE) == scheduled.name]
+    begun = max((job.created or _BEGINNING for job in ours), default=_BEGINNING)
     since = max(scheduled.created, begun)
     failure: HeadwayError | None = None
     for look in (partial(_new_data, scheduled, now, services), partial(_drift, scheduled, services)):

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from headway.errors import Exhausted, InputError, NotFound, Refused
+from headway.jobs import attempts
+from headway.jobs.progress import Silent
 from headway.jobs.ticks import answer, tick, watch
 from headway.spec.layout import BucketLayout
 from headway.spec.plan import DataPin, Plan
@@ -373,6 +375,16 @@ def test_new_data_waits_for_the_run_that_still_runs(world: MemoryPlace) -> None:
     (found,) = looked(world, TIME + timedelta(minutes=20))
     assert found.state == "started"
     assert len(world.vertex.jobs) == 2
+
+
+def test_a_run_that_a_person_began_meanwhile_does_not_hide_new_data(world: MemoryPlace) -> None:
+    by_hand = scheduled(world, triggers={"data": {}}).model_copy(update={"schedule": None})
+    push(world, "new.dir", NOW - timedelta(minutes=30))
+    attempts.obtain(by_hand, world.services, Silent(), take=True)
+    end(world)
+    (found,) = looked(world, TIME)
+    assert found.state == "started"
+    assert found.reason.startswith("new data was pushed; new data (data/x abc.dir → new.dir)")
 
 
 def test_new_objects_below_a_prefix_run_though_no_pin_changed(world: MemoryPlace) -> None:
