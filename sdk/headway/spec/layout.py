@@ -139,18 +139,11 @@ class BucketLayout:
     def plan(self, run_id: str) -> str:
         return f"{self.run(run_id)}/plan.json"
 
-    def attempts(self, run_id: str) -> str:
-        """Where the run was tried; there only where it was not the first candidate that took it."""
-        return f"{self.run(run_id)}/attempts.json"
-
     def status(self, run_id: str) -> str:
         return f"{self.run(run_id)}/status.json"
 
     def outputs(self, run_id: str) -> str:
         return f"{self.run(run_id)}/outputs"
-
-    def checkpoints(self, run_id: str) -> str:
-        return f"{self.run(run_id)}/checkpoints"
 
     def model(self, run_id: str) -> str:
         return f"{self.run(run_id)}/model"
