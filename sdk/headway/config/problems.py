@@ -93,7 +93,7 @@ def _translate(detail: ErrorDetails) -> Problem:
             hint=f"write for example  {_EXAMPLES[dotted]}" if dotted in _EXAMPLES else None,
         )
     if kind == "string_pattern_mismatch":
-        return _name(path, str(value))
+        return _reservation(path, value) if path[-1] == "reservation" else _name(path, str(value))
     if kind == "value_error":
         reason, _, hint = str(context["error"]).partition("; ")
         return Problem(path, f"{dotted}: {reason}", hint or None)
@@ -133,6 +133,14 @@ def _name(path: KeyPath, value: str) -> Problem:
         path,
         f"{'.'.join(path)} {value!r} must be lowercase letters, digits and dashes, a letter first, up to 40",
         hint=f"write for example {slug}" if slug else None,
+    )
+
+
+def _reservation(path: KeyPath, value: object) -> Problem:
+    return Problem(
+        path,
+        f"{'.'.join(path)} {value!r} is no reservation's full name",
+        hint="write projects/PROJECT/zones/ZONE/reservations/NAME, or any",
     )
 
 

@@ -361,6 +361,4 @@ def _ticks(name: str, services: Services, limit: int) -> list[Tick]:
     """The newest ticks; their names sort by time."""
     prefix = BucketLayout(services.place.bucket).ticks(name)
     names = sorted((entry.name for entry in services.store.list(prefix)), reverse=True)
-    return ask_each(
-        lambda each: Tick.model_validate_json(services.store.read(each)), list(islice(names, limit))
-    )
+    return ask_each(lambda each: ticks.read_tick(each, services.store), list(islice(names, limit)))

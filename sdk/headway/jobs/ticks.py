@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from headway.cloud import vertex
 from headway.cloud.services import Services
+from headway.cloud.storage import ObjectStore
 from headway.errors import HeadwayError, InputError, NotFound, Refused, RemoteError
 from headway.jobs import attempts
 from headway.jobs.past import free_number, last_success, runs_of
@@ -44,6 +45,17 @@ def read_schedule(name: str, services: Services) -> Scheduled:
         raise RemoteError(
             f"the schedule {name} cannot be read: it was written by another version of headway",
             hint="upgrade headway here, or create the schedule again",
+        ) from error
+
+
+def read_tick(name: str, store: ObjectStore) -> Tick:
+    """The tick that an object of the bucket tells."""
+    try:
+        return Tick.model_validate_json(store.read(name))
+    except ValidationError as error:
+        raise RemoteError(
+            f"the tick {store.uri(name)} cannot be read: it was written by another version of headway",
+            hint="upgrade headway here",
         ) from error
 
 
@@ -161,7 +173,7 @@ class _Record:
 
     def _read(self) -> Tick:
         self._generation = self._store.version(self._name).generation
-        return Tick.model_validate_json(self._store.read(self._name))
+        return read_tick(self._name, self._store)
 
 
 def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event | None) -> Tick:

@@ -44,6 +44,10 @@ def test_a_key_like_no_other_is_answered_with_those_there_are(refused: Refused) 
         ("resources: {nodes: 0}", "3:20: resources.nodes must be at least 1, not 0"),
         ("resources: {disk_gb: 70000}", "3:22: resources.disk_gb must be at most 64000, not 70000"),
         ("resources: {spot: maybe}", "3:19: resources.spot must be true or false, not the text 'maybe'"),
+        (
+            "resources: {reservation: acme/b}",
+            "3:26: resources.reservation 'acme/b' is no reservation's full name",
+        ),
         ("resources: 3", "3:12: resources must be a mapping of keys to values, not the number 3"),
         ("args: [1]", "3:7: args must be a mapping of keys to values, not a list"),
         (

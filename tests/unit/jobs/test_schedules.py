@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.errors import ConfigError, DataNotReady, InputError, NotFound
+from headway.errors import ConfigError, DataNotReady, InputError, NotFound, RemoteError
 from headway.jobs import schedules, ticks
 from headway.jobs.schedules import ScheduleView
 from headway.spec.layout import BucketLayout
@@ -204,6 +204,16 @@ def test_the_history_tells_what_became_of_a_runs_model(
     world.store.write(LAYOUT.status(run_id), status.model_dump_json().encode())
     (row,) = schedules.history("tiny", PLACE, services=world.services)
     assert row.promotion == "refused: min of acc: 0.1"
+
+
+def test_a_tick_of_another_version_is_an_error_that_names_it(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    name = f"{LAYOUT.ticks('tiny')}20260301T000000Z-cron.json"
+    world.store.write(name, b'{"version": 2}')
+    with pytest.raises(RemoteError, match=r"20260301T000000Z-cron\.json cannot be read"):
+        schedules.history("tiny", PLACE, services=world.services)
 
 
 def test_a_tick_that_still_waited_when_the_next_one_came_is_told_so(
