@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from headway_emulator.engine.tuning import grid, measurements, space
 from headway_emulator.engine.tuning.measurements import falls_behind, final, merged, read
-from headway_emulator.engine.tuning.space import Value, arguments, at
-from headway_emulator.engine.tuning.study import Tried, suggest
+from headway_emulator.engine.tuning.space import Tried, Value, arguments, at
+from headway_emulator.engine.tuning.study import suggest
 
 UNITS = st.floats(0, 1, exclude_max=True)
 SCALES = ["", "UNIT_LINEAR_SCALE", "UNIT_LOG_SCALE", "UNIT_REVERSE_LOG_SCALE"]

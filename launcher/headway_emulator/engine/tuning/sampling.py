@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import (
@@ -18,10 +17,7 @@ from optuna.distributions import (
 )
 
 from headway_emulator.engine.tuning import space
-from headway_emulator.engine.tuning.space import Spec, Value
-
-if TYPE_CHECKING:
-    from headway_emulator.engine.tuning.study import Tried
+from headway_emulator.engine.tuning.space import Spec, Tried, Value
 
 STARTUP = 6
 """Trials at random before any is modelled: of 24 that four at a time, more than Optuna's ten left too few."""

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Spec = Mapping[str, Any]
 Value = float | int | str
 LOG, REVERSE_LOG = "UNIT_LOG_SCALE", "UNIT_REVERSE_LOG_SCALE"
 UNSCALED = ("", "SCALE_TYPE_UNSPECIFIED")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An earlier trial: its values, whether it is over, and how good it was (more is better).
+
+    One that is over without an objective has failed.
+    """
+
+    values: Mapping[str, Value]
+    over: bool = False
+    objective: float | None = None
 
 
 def filled(parameters: Sequence[Spec], choose: Callable[[str, Spec], Value]) -> dict[str, Value]:

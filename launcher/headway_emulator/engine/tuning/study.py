@@ -10,27 +10,14 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from headway_emulator.engine.tuning import grid
-from headway_emulator.engine.tuning.space import Spec, Value
+from headway_emulator.engine.tuning.space import Spec, Tried, Value
 
 DRAWS = 10
 """Tries of each kind to find values that no other trial has."""
 FEW = 5000
 """Combinations that are gone through, where drawing found none that is new."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """An earlier trial: its values, whether it is over, and how good it was (more is better).
-
-    One that is over without an objective has failed.
-    """
-
-    values: Mapping[str, Value]
-    over: bool = False
-    objective: float | None = None
 
 
 def prepare(study: Spec) -> None:

@@ -20,7 +20,7 @@ from headway_emulator.engine.jobs.log import JobLog
 from headway_emulator.engine.jobs.trainings import FINAL, Order, Trainings
 from headway_emulator.engine.loop import Closed, Loop
 from headway_emulator.engine.store import Document, Store
-from headway_emulator.engine.tuning import measurements, study
+from headway_emulator.engine.tuning import measurements, space, study
 from headway_emulator.engine.tuning.space import Value, arguments
 from headway_emulator.engine.tuning.watch import Watch
 from headway_emulator.errors import RPC_CODE, ApiError, not_found, precondition
@@ -178,7 +178,7 @@ class Tuning:
                 if error.status != "UNAVAILABLE":  # that is the emulator's own end: the next one goes on
                     self._end(job["name"], "JOB_STATE_FAILED", error.status, error.message)
                 return True
-            tried.append(study.Tried(values))
+            tried.append(space.Tried(values))
             begun += 1
         return begun > 0
 
@@ -341,12 +341,12 @@ def _trial_spec(spec: Mapping[str, Any], values: Mapping[str, Value]) -> Documen
     return found
 
 
-def _tried(trial: Document, spec: Mapping[str, Any]) -> study.Tried:
+def _tried(trial: Document, spec: Mapping[str, Any]) -> space.Tried:
     """The trial as the next suggestion looks at it."""
     values = {parameter["parameterId"]: parameter["value"] for parameter in trial["parameters"]}
     final = trial.get("finalMeasurement")
     objective = measurements.objective(final, spec) if final else None
-    return study.Tried(values, trial["state"] in OVER, objective)
+    return space.Tried(values, trial["state"] in OVER, objective)
 
 
 def _too_many(failed: list[Document]) -> tuple[str, str, str]:
