@@ -23,7 +23,8 @@ from tests.unit.spec.test_plan import plan
 
 LAYOUT = BucketLayout(PLACE.bucket)
 NOW = datetime.now(UTC).replace(microsecond=0)
-TIME = NOW + timedelta(minutes=1)
+"""When the tests were collected; the jobs of the fake are made later, by as long as the suite runs."""
+TIME = NOW + timedelta(days=1)
 PIN = DataPin(path="data/x", md5="abc.dir", size=10, files=2)
 
 
