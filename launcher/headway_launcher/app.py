@@ -26,7 +26,7 @@ from headway_launcher.commands import (
 from headway_launcher.default_group import DefaultGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ABOUT = "Take PyTorch Lightning code from this machine to Vertex AI, or run it here the same way."
 
@@ -55,13 +55,16 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
 )
 
 
-def application(*, pretty: bool) -> typer.Typer:
-    """The whole command line; `pretty` help is drawn by rich, which costs its import."""
+def application(*, pretty: bool, only: str | None = None) -> typer.Typer:
+    """The whole command line, or `only` that word of it; `pretty` help is drawn by rich, a slow import."""
     app = _group("launch", ABOUT, pretty)
     app.callback()(_root)
     for name, function in COMMANDS.items():
-        app.command(name)(function)
+        if only in (None, name):
+            app.command(name)(function)
     for name, about, functions in GROUPS:
+        if only not in (None, name):
+            continue
         group = _group(
             name, about, pretty, DefaultGroup if DefaultGroup.default_command in functions else None
         )
@@ -82,9 +85,14 @@ def _group(name: str, about: str, pretty: bool, kind: type[DefaultGroup] | None 
     )
 
 
-def command() -> Callable[..., int | None]:
-    """The command line of this process, as a callable."""
-    return typer.main.get_command(application(pretty=sys.stdout.isatty())).main
+def command(arguments: Sequence[str]) -> Callable[..., int | None]:
+    """The command line of this process, as a callable: where its first word is known, with that word alone.
+
+    Typer looks at the signatures of all commands that it is given, which takes longer than most of them.
+    """
+    known = {*COMMANDS, *(name for name, _, _ in GROUPS)}
+    only = arguments[0] if arguments and arguments[0] in known else None
+    return typer.main.get_command(application(pretty=sys.stdout.isatty(), only=only)).main
 
 
 def _root(

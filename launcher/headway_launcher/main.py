@@ -26,5 +26,5 @@ def run(arguments: list[str]) -> int:
     with failures.reported(as_json="--json" in arguments) as outcome:
         from headway_launcher.app import command
 
-        outcome.code = command()(arguments, prog_name="launch", standalone_mode=False) or 0
+        outcome.code = command(arguments)(arguments, prog_name="launch", standalone_mode=False) or 0
     return outcome.code

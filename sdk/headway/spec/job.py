@@ -96,7 +96,6 @@ class Tracking(Section):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         validate_by_alias=True,
         serialize_by_alias=True,
     )
