@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -49,13 +50,18 @@ while True:
 BUDGET = 10.0
 
 
+def bucket(emulator: Emulator) -> str:
+    """Each emulator's own, for all share one storage server: a claim of one must not be another's."""
+    return f"budgets-{urlsplit(emulator.url).port}"
+
+
 def place(emulator: Emulator) -> Place:
     return Place(
         profile="twin",
         project=PROJECT,
         region="us-central1",
-        bucket="budgets",
-        dvc_remote="gs://budgets/dvc",
+        bucket=bucket(emulator),
+        dvc_remote=f"gs://{bucket(emulator)}/dvc",
         tracking_uri="http://127.0.0.1:1",
         endpoints={"aiplatform": f"{emulator.url}/aiplatform", "storage": emulator.url},
         credentials="anonymous",
@@ -189,7 +195,9 @@ def test_a_budget_is_spent_once_over_refusals_a_stockout_replicas_and_a_restart(
     token = f"dear-{secrets.token_hex(4)}"
     services = Walkers(place(stage.emulator), stage.image, token)
     requests.post(
-        f"{stage.emulator.url}/storage/v1/b?project={PROJECT}", json={"name": "budgets"}, timeout=10
+        f"{stage.emulator.url}/storage/v1/b?project={PROJECT}",
+        json={"name": bucket(stage.emulator)},
+        timeout=10,
     )
     refusal = stage.fault(kind="quota_exceeded", region=REGIONS[0])
     shortage = stage.fault(kind="stockout", region=REGIONS[1])
