@@ -153,8 +153,8 @@ def row(view: SweepView) -> tuple[str, ...]:
         view.sweep_id,
         view.state,
         view.created.astimezone().strftime("%Y-%m-%d %H:%M") if view.created else "",
-        f"{view.finished} of {view.trials_wanted}",
-        f"{view.metric}:{view.goal}",
+        "?" if view.unreadable else f"{view.finished} of {view.trials_wanted}",
+        "?" if view.unreadable else f"{view.metric}:{view.goal}",
         f"{view.best.value:.6g}" if view.best and view.best.value is not None else "",
         f"~${view.cost.spent_usd:,.2f}" if view.cost else "?",
     )

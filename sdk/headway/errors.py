@@ -10,7 +10,8 @@ HeadwayError                70  a bug, unless a subclass says otherwise
 ├── RemoteError              4  Google or another server refused, or did not answer
 │   ├── Refused                 ... it said no, and did nothing: permission, a bad request
 │   │   └── Exhausted               ... for now, and here: quota, or no machines left
-│   └── NotFound                ... it has no such thing
+│   ├── NotFound                ... it has no such thing
+│   └── Unreadable              ... what lies there is of another version of headway, or no document at all
 ├── BuildFailed              5  the environment image could not be built
 ├── DeadlinePassed           6  a wait came to its end
 └── Interrupted            130  Ctrl-C: says what goes on running, and how to stop it
@@ -119,6 +120,10 @@ class Exhausted(Refused):
 
 class NotFound(RemoteError):
     """The server has no such thing."""
+
+
+class Unreadable(RemoteError):
+    """What headway left there once cannot be read: of another version, or written in half."""
 
 
 class BuildFailed(HeadwayError):

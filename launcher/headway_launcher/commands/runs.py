@@ -49,6 +49,9 @@ def list_runs(
             for v in views
         ]
         out.table(("run", "state", "created", "duration", "cost", "machine"), rows)
+        for view in views:
+            if view.unreadable:
+                out.say(f"{view.run_id}: {view.unreadable}")
         dates = sorted({v.cost.price_date for v in views if v.cost and v.cost.price_date})
         if dates:
             out.say(f"~ is an estimate in USD, by list prices of {', '.join(dates)}; ? is not known")

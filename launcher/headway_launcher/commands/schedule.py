@@ -298,7 +298,7 @@ def _show(view: ScheduleView, out: Screen) -> None:
         ("state", view.state),
         ("when", _clock(view)),
         ("next", _due(view) or None),
-        ("data", view.data + (f" (now {_pins(view)})" if view.data == "pinned" and view.pins else "")),
+        ("data", f"pinned (now {_pins(view)})" if view.data == "pinned" and view.pins else view.data),
         ("overlap", view.overlap),
         ("always", "yes" if view.always else None),
         ("max age", view.max_age),
@@ -307,7 +307,8 @@ def _show(view: ScheduleView, out: Screen) -> None:
             "last tick",
             f"{_date(view.last.time)} {view.last.state}: {view.last.reason}" if view.last else "none yet",
         ),
-        ("code", view.code[:12]),
+        ("unreadable", view.unreadable),
+        ("code", view.code[:12] if view.code else None),
         ("image", view.image),
         ("clock", ", ".join(view.clock_jobs) or "Cloud Scheduler has no job of it: create it again"),
         ("function", view.function),
@@ -328,18 +329,24 @@ def _tick_facts(tick: Tick) -> list[tuple[str, str]]:
 
 
 def _clock(view: ScheduleView) -> str:
-    return f"{view.cron} {view.tz}" if view.cron else "triggers only"
+    if view.cron is None:
+        return "triggers only" if view.created else ""
+    return f"{view.cron} {view.tz}"
 
 
 def _due(view: ScheduleView) -> str:
     """On the schedule's own clock."""
     from headway.spec.cron import clock_of
 
-    return f"{view.next.astimezone(clock_of(view.tz)):%a %Y-%m-%d %H:%M %Z}" if view.next else ""
+    if view.next is None:
+        return ""
+    # the zone of a schedule that cannot be read is only Cloud Scheduler's word: this machine may not know it
+    clock = UTC if view.tz is None or view.unreadable else clock_of(view.tz)
+    return f"{view.next.astimezone(clock):%a %Y-%m-%d %H:%M %Z}"
 
 
 def _last(view: ScheduleView) -> str:
-    return view.last.reason if view.last else ""
+    return view.unreadable or (view.last.reason if view.last else "")
 
 
 def _pins(view: ScheduleView) -> str:

@@ -131,6 +131,9 @@ def list_sweeps(
         out.say("no sweeps yet")
     else:
         out.table(("sweep", "state", "created", "trials", "metric", "best", "cost"), [row(v) for v in views])
+        for view in views:
+            if view.unreadable:
+                out.say(f"{view.sweep_id}: {view.unreadable}")
 
 
 def logs(

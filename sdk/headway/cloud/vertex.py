@@ -46,6 +46,12 @@ class Job:
     def region(self) -> str:
         return self.name.split("/")[3]
 
+    @property
+    def machines(self) -> str:
+        """What it runs on, in words."""
+        on = f" with {self.accelerator_count} x {self.accelerator}" if self.accelerator else ""
+        return f"{self.nodes} x {self.machine}{on}"
+
 
 def render(plan: Plan, candidate: Candidate | None = None) -> dict[str, Any]:
     """The CustomJob of a plan, as the JSON of Google's API (camelCase). Pure: golden files test it.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from headway.cloud import tuning, vertex
 from headway.cloud.asking import ask_each
@@ -21,6 +21,7 @@ from headway.errors import (
     NotFound,
     Refused,
     RemoteError,
+    Unreadable,
     interruptible,
 )
 from headway.jobs.claim import Claim, read_plan, read_sweep
@@ -107,9 +108,15 @@ def goes_on(job: vertex.Job, plan: Plan) -> bool:
 
 def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
     """What was tried; nothing where the first candidate took the run."""
-    with suppress(NotFound):
+    try:
         return _ATTEMPTS.validate_json(services.store.read(plan.folder.attempts))
-    return ()
+    except NotFound:
+        return ()
+    except ValidationError as error:
+        raise Unreadable(
+            f"the attempts of {plan.run_id} cannot be read: another version of headway wrote them",
+            hint="upgrade headway here",
+        ) from error
 
 
 def only_job(plan: Plan, services: Services, progress: Progress) -> vertex.Job | None:

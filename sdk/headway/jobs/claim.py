@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, Version
-from headway.errors import InputError, NotFound, RemoteError
+from headway.errors import InputError, NotFound, RemoteError, Unreadable
 from headway.spec.layout import BucketLayout
 from headway.spec.place import LOCAL
 from headway.spec.plan import Plan
@@ -118,7 +118,7 @@ def _read(name: str, wanted: str, what: str, listing: str, services: Services) -
         where = "the local stack" if place.profile == LOCAL else f"gs://{place.bucket}"
         raise NotFound(f"there is no {what} {wanted} in {where}", hint=listed) from error
     except ValidationError as error:
-        raise RemoteError(
+        raise Unreadable(
             f"the plan of {wanted} cannot be read: it was written by another version of headway",
             hint="upgrade headway here",
         ) from error

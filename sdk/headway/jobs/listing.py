@@ -9,9 +9,10 @@ from itertools import islice
 from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
-from headway.errors import NotFound
+from headway.errors import NotFound, Unreadable
 from headway.jobs.attempts import goes_on
-from headway.jobs.run import Run, RunView, attach
+from headway.jobs.claim import read_plan
+from headway.jobs.run import Run, RunView, bare_view
 from headway.spec import layout
 from headway.spec.place import Place
 
@@ -43,8 +44,14 @@ def _others(services: Services) -> list[str]:
 def _view(job: vertex.Job, services: Services) -> RunView | None:
     """None where the bucket no longer holds the run's plan."""
     try:
-        run = attach(job.labels[layout.LABEL_RUN], services.place, services=services)
+        plan = read_plan(job.labels[layout.LABEL_RUN], services)
     except NotFound:
         return None
+    except Unreadable as error:
+        return bare_view(job, services.place, error)
     # one that found no machines may have gone on in a region that was not listed
-    return run.view() if goes_on(job, run.plan) else Run(run.plan, services, job=job).view()
+    run = Run(plan, services) if goes_on(job, plan) else Run(plan, services, job=job)
+    try:
+        return run.view()
+    except Unreadable as error:
+        return bare_view(job, services.place, error)

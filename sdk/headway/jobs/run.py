@@ -17,12 +17,13 @@ from headway.cloud import vertex
 from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
-from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
+from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError, Unreadable
 from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attempts
 from headway.jobs.claim import read_plan
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
 from headway.spec.cost import Cost, cost
+from headway.spec.layout import LABEL_NAME, LABEL_RUN, BucketLayout
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 from headway.spec.promotion import Promoted
@@ -63,6 +64,7 @@ class RunView(BaseModel):
     warnings: tuple[str, ...]
     attempts: tuple[Attempt, ...] = ()
     cost: Cost | None = None
+    unreadable: str | None = None
 
     def document(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
@@ -107,7 +109,7 @@ class Run:
         except NotFound:
             return None
         except ValidationError as error:
-            raise RemoteError(
+            raise Unreadable(
                 f"the status of {self.run_id} cannot be read: it was written by another version of headway",
                 hint="upgrade headway here",
             ) from error
@@ -312,6 +314,36 @@ def own_folder(folder: Path, *, wanted: bool = True) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
+def bare_view(job: vertex.Job, place: Place, why: Unreadable) -> RunView:
+    """A run of whose documents one cannot be read here: what Vertex AI says of it."""
+    run_id, layout = job.labels[LABEL_RUN], BucketLayout(place.bucket)
+    return RunView(
+        run_id=run_id,
+        name=job.labels.get(LABEL_NAME, ""),
+        state=job.state,
+        phase=None,
+        metrics={},
+        step=None,
+        epoch=None,
+        outputs=layout.uri(layout.outputs(run_id)),
+        checkpoints=(),
+        model=None,
+        registered=None,
+        tracking_url=None,
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        region=job.region,
+        machine=job.machines,
+        image=job.image,
+        job=job.name,
+        exit_code=None,
+        error=job.error,
+        warnings=(),
+        unreadable=why.message,
+    )
+
+
 def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple[Attempt, ...]) -> RunView:
     registered = status.registered if status else None
     return RunView(
@@ -332,8 +364,7 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple
         started=job.started,
         ended=job.ended,
         region=job.region,
-        machine=f"{job.nodes} x {job.machine}"
-        + (f" with {job.accelerator_count} x {job.accelerator}" if job.accelerator else ""),
+        machine=job.machines,
         image=job.image,
         job=job.name,
         exit_code=status.exit_code if status else None,

@@ -19,7 +19,7 @@ from headway.cloud.functions import Function
 from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.config import Loaded
-from headway.errors import ConfigError, InputError, NotFound, RemoteError
+from headway.errors import ConfigError, InputError, NotFound, RemoteError, Unreadable
 from headway.jobs import planning, submission, ticks
 from headway.jobs.past import runs_of
 from headway.jobs.progress import Progress, Silent
@@ -40,25 +40,27 @@ class ScheduleView(BaseModel):
     """The stable JSON document of a schedule. Times are UTC; None where there is none.
 
     `state` is Cloud Scheduler's: enabled, paused, ...; missing where it has no job of it any more.
+    `unreadable` says what of it cannot be read here: then only what Cloud Scheduler knows is told.
     """
 
     name: str
     state: str
     cron: str | None
-    tz: str
+    tz: str | None
     next: datetime | None
-    data: str
-    overlap: str
-    always: bool
-    max_age: str | None
-    triggers: dict[str, Any]
-    created: datetime
-    code: str
-    image: str
-    pins: dict[str, str]
+    data: str | None = None
+    overlap: str | None = None
+    always: bool | None = None
+    max_age: str | None = None
+    triggers: dict[str, Any] = {}
+    created: datetime | None = None
+    code: str | None = None
+    image: str | None = None
+    pins: dict[str, str] = {}
     clock_jobs: tuple[str, ...]
     function: str | None
     last: Tick | None
+    unreadable: str | None = None
 
     def document(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"last": {"plan"}})
@@ -233,7 +235,7 @@ def _watch_id(name: str) -> str:
 
 
 def schedules(place: Place, *, services: Services | None = None) -> list[ScheduleView]:
-    """All schedules of the place, by name."""
+    """All schedules of the place, by name; one that cannot be read here too, and why it cannot."""
     services = services or Services(place)
     prefix, end = BucketLayout(place.bucket).schedules, "/schedule.json"
     names = [
@@ -242,7 +244,16 @@ def schedules(place: Place, *, services: Services | None = None) -> list[Schedul
         if entry.name.endswith(end)
     ]
     clock = {job.job_id: job for job in services.clock_jobs.list()}
-    return ask_each(lambda name: _view(ticks.read_schedule(name, services), clock, services), names)
+
+    def view(name: str) -> ScheduleView | None:
+        try:
+            return _view(name, ticks.read_schedule(name, services), clock, services)
+        except NotFound:
+            return None  # deleted meanwhile
+        except Unreadable as error:
+            return _view(name, error, clock, services)
+
+    return [found for found in ask_each(view, names) if found is not None]
 
 
 def show(name: str, place: Place, *, services: Services | None = None) -> ScheduleView:
@@ -253,27 +264,41 @@ def show(name: str, place: Place, *, services: Services | None = None) -> Schedu
     for job_id in (_job_id(name), _watch_id(name)):
         with suppress(NotFound):
             clock[job_id] = services.clock_jobs.get(job_id)
-    return _view(scheduled, clock, services)
+    return _view(name, scheduled, clock, services)
 
 
-def _view(scheduled: Scheduled, clock: Mapping[str, ClockJob], services: Services) -> ScheduleView:
-    section, plan, name = scheduled.schedule, scheduled.plan, scheduled.name
-    own = [clock[job_id] for job_id in (_job_id(name), _watch_id(name)) if job_id in clock]
-    last = next(iter(_ticks(name, services, 1)), None)
-    told = section.model_dump(mode="json")
-    due = [job.next for job in own if job.next and job.state == "enabled" and job.job_id == _job_id(name)]
+def _view(
+    name: str, scheduled: Scheduled | Unreadable, clock: Mapping[str, ClockJob], services: Services
+) -> ScheduleView:
+    jobs = [clock[job_id] for job_id in (_job_id(name), _watch_id(name)) if job_id in clock]
+    own = next((job for job in jobs if job.job_id == _job_id(name)), None)
+    last: Tick | None = None
+    unreadable: Unreadable | None = None
+    try:
+        last = next(iter(_ticks(name, services, 1)), None)
+    except Unreadable as error:
+        unreadable = error
+    told: dict[str, Any]
+    if isinstance(scheduled, Unreadable):
+        unreadable = scheduled
+        told = {"cron": own and own.cron, "tz": own and own.zone}
+    else:
+        plan, told = scheduled.plan, scheduled.schedule.model_dump(mode="json")
+        told |= {
+            "created": scheduled.created,
+            "code": plan.code.digest,
+            "image": plan.image.uri,
+            "pins": {pin.path: pin.md5 for pin in plan.data},
+        }
     return ScheduleView(
         name=name,
-        state=own[0].state if own else "missing",
-        next=due[0] if due else None,
-        created=scheduled.created,
-        code=plan.code.digest,
-        image=plan.image.uri,
-        pins={pin.path: pin.md5 for pin in plan.data},
-        clock_jobs=tuple(job.job_id for job in own),
-        function=own[0].uri if own else None,
+        state=jobs[0].state if jobs else "missing",
+        next=own.next if own and own.state == "enabled" else None,
+        clock_jobs=tuple(job.job_id for job in jobs),
+        function=jobs[0].uri if jobs else None,
         last=last,
-        **{key: told[key] for key in ("cron", "tz", "data", "overlap", "always", "max_age", "triggers")},
+        unreadable=unreadable.message if unreadable else None,
+        **told,
     )
 
 
@@ -313,7 +338,8 @@ def run(
 def delete(name: str, place: Place, *, services: Services | None = None) -> None:
     """Take the schedule away; its runs, and the record of its ticks, stay. Raises NotFound."""
     services = services or Services(place)
-    ticks.read_schedule(name, services)
+    with suppress(Unreadable):  # of another version: it can be taken away all the same
+        ticks.read_schedule(name, services)
     for job_id in (_job_id(name), _watch_id(name)):
         with suppress(NotFound):
             services.clock_jobs.delete(job_id)

@@ -13,13 +13,13 @@ from headway.cloud.asking import ask_each
 from headway.cloud.logs import LogLine
 from headway.cloud.services import Services
 from headway.cloud.tuning import TuningJob, TuningJobs
-from headway.errors import DeadlinePassed, NotFound, Refused
+from headway.errors import DeadlinePassed, NotFound, Refused, Unreadable
 from headway.jobs import sweep_tracking
 from headway.jobs.attempts import find_job, goes_on, obtain
 from headway.jobs.claim import read_sweep
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
-from headway.jobs.sweep_view import SweepView, TrialView, label, pin_of, trial_views, view_of
+from headway.jobs.sweep_view import SweepView, TrialView, bare_view, label, pin_of, trial_views, view_of
 from headway.spec.layout import LABEL_RUN, LABEL_SWEEP
 from headway.spec.place import Place
 from headway.spec.plan import Plan
@@ -209,16 +209,20 @@ def last_attempt(plan: Plan, services: Services) -> int:
 def sweeps(place: Place, *, limit: int = 20, services: Services | None = None) -> list[SweepView]:
     """The newest sweeps of the place's region, by Vertex AI's own list."""
     services = services or Services(place)
-    jobs = islice(services.tuning(place.region).labelled(LABEL_SWEEP), 2 * limit)
-    ids = list(dict.fromkeys(job.labels[LABEL_RUN] for job in jobs if LABEL_RUN in job.labels))[:limit]
+    newest: dict[str, TuningJob] = {}
+    for job in islice(services.tuning(place.region).labelled(LABEL_SWEEP), 2 * limit):
+        if LABEL_RUN in job.labels:
+            newest.setdefault(job.labels[LABEL_RUN], job)
 
     def view(sweep_id: str) -> SweepView | None:
         try:
             return attach_sweep(sweep_id, place, services=services).view()
         except NotFound:
             return None  # its folder in the bucket is gone
+        except Unreadable as error:
+            return bare_view(newest[sweep_id], place, error)
 
-    return [found for found in ask_each(view, ids) if found is not None]
+    return [found for found in ask_each(view, list(newest)[:limit]) if found is not None]
 
 
 def _told(view: SweepView) -> sweep_tracking.Told:

@@ -13,13 +13,14 @@ from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
 from headway.cloud.tuning import Trial, TuningJob
-from headway.errors import InputError, NotFound, RemoteError
+from headway.errors import InputError, NotFound, RemoteError, Unreadable
 from headway.jobs import sweep_tracking
 from headway.jobs.attempts import attempt_of
 from headway.jobs.claim import read_sweep
 from headway.spec.cost import Cost
-from headway.spec.layout import LABEL_SWEEP, BucketLayout
+from headway.spec.layout import LABEL_NAME, LABEL_RUN, LABEL_SWEEP, BucketLayout
 from headway.spec.parameter import Value
+from headway.spec.place import Place
 from headway.spec.plan import Plan
 from headway.spec.status import RunStatus
 from headway.spec.sweep import SweepPin
@@ -82,6 +83,7 @@ class SweepView(BaseModel):
     outputs: str
     error: str | None
     cost: Cost | None
+    unreadable: str | None = None
 
     @property
     def finished(self) -> int:
@@ -152,12 +154,41 @@ def view_of(plan: Plan, jobs: tuple[TuningJob, ...], services: Services) -> Swee
         started=jobs[0].started,
         ended=job.ended,
         region=job.region,
-        machine=f"{job.nodes} x {job.machine}"
-        + (f" with {job.accelerator_count} x {job.accelerator}" if job.accelerator else ""),
+        machine=job.machines,
         job=job.name,
         outputs=plan.layout.uri(plan.layout.sweep(sweep.id)),
         error=_error(plan, job, services),
         cost=spent(plan, jobs),
+    )
+
+
+def bare_view(job: TuningJob, place: Place, why: Unreadable) -> SweepView:
+    """A sweep whose plan cannot be read here: what Vertex AI says of its last tuning job."""
+    sweep_id, layout = job.labels[LABEL_RUN], BucketLayout(place.bucket)
+    return SweepView(
+        sweep_id=sweep_id,
+        name=job.labels.get(LABEL_NAME, ""),
+        state=job.state,
+        metric="",
+        goal="",
+        algorithm="",
+        parameters={},
+        trials_wanted=0,
+        parallel=0,
+        attempts=int(job.labels.get(LABEL_SWEEP, 1)),
+        trials=(),
+        best=None,
+        tracking_url=None,
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+        region=job.region,
+        machine=job.machines,
+        job=job.name,
+        outputs=layout.uri(layout.sweep(sweep_id)),
+        error=job.error,
+        cost=None,
+        unreadable=why.message,
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import HeadwayError, InputError, NotFound, Refused, RemoteError
+from headway.errors import HeadwayError, InputError, NotFound, Refused, Unreadable
 from headway.jobs import attempts
 from headway.jobs.past import free_number, last_success, runs_of
 from headway.jobs.progress import Progress, Silent
@@ -42,7 +42,7 @@ def read_schedule(name: str, services: Services) -> Scheduled:
             hint=f"list them with: launch schedule list{place.words}",
         ) from error
     except ValidationError as error:
-        raise RemoteError(
+        raise Unreadable(
             f"the schedule {name} cannot be read: it was written by another version of headway",
             hint="upgrade headway here, or create the schedule again",
         ) from error
@@ -53,7 +53,7 @@ def read_tick(name: str, store: ObjectStore) -> Tick:
     try:
         return Tick.model_validate_json(store.read(name))
     except ValidationError as error:
-        raise RemoteError(
+        raise Unreadable(
             f"the tick {store.uri(name)} cannot be read: it was written by another version of headway",
             hint="upgrade headway here",
         ) from error

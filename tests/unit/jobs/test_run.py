@@ -11,6 +11,7 @@ import pytest
 from headway.cloud.logs import LogLine
 from headway.cloud.vertex import render
 from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
+from headway.jobs import listing
 from headway.jobs.run import Run, attach
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, make_plan
@@ -269,3 +270,32 @@ def test_the_cost_of_a_run_is_in_its_document(run: Run) -> None:
     assert document["spent_usd"] >= 0
     assert document["left_usd"] is None
     assert document["price_date"] == "2025-08"
+
+
+@pytest.mark.parametrize("lost", ["plan.json", "status.json", "attempts.json"])
+def test_one_run_of_another_version_hides_no_other_and_is_told_with_the_reason(
+    world: MemoryPlace, lost: str
+) -> None:
+    other, run = (_several_candidates(world, name) for name in ("other", "tiny"))
+    world.store.write(f"{other.plan.folder.prefix}/{lost}", b'{"version": 2}')
+    newer, older = listing.runs(PLACE, services=world.services)
+    assert (newer.run_id, newer.unreadable) == (run.run_id, None)
+    assert (older.run_id, older.name, older.state) == (other.run_id, "other", "running")
+    assert older.outputs == other.plan.layout.uri(other.plan.folder.outputs)
+    assert older.machine == newer.machine
+    assert older.unreadable is not None
+    assert f"the {lost.removesuffix('.json')} of {other.run_id} cannot be read" in older.unreadable
+
+
+def _several_candidates(world: MemoryPlace, name: str) -> Run:
+    plan = make_plan(
+        JobSpec.model_validate(
+            {"name": name, "entrypoint": "train.py", "resources": {"gpu": ["a100", "l4"]}}
+        ),
+        PLACE,
+        code=CodePin(digest="c" * 64, files=1, size=1),
+        image=ImagePin(digest="e" * 64, base="python:3.11-slim", uri="image"),
+        data=[],
+    )
+    world.store.write(plan.layout.plan(plan.run_id), plan.model_dump_json().encode())
+    return Run(plan, world.services, job=world.vertex.create(render(plan)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headway.cloud.scheduler import ClockJob
 from headway.errors import ConfigError, DataNotReady, InputError, NotFound, RemoteError
 from headway.jobs import schedules, ticks
 from headway.jobs.schedules import ScheduleView
@@ -226,6 +227,64 @@ def test_a_tick_that_still_waited_when_the_next_one_came_is_told_so(
         world.store.write(LAYOUT.tick("tiny", time, "cron"), tick.model_dump_json().encode())
     rows = schedules.history("tiny", PLACE, services=world.services)
     assert [row.tick.reason for row in rows] == ["x runs", "x runs; the next one came first"]
+
+
+@pytest.mark.parametrize("document", [b'{"version": 2}', b'{"version": 1, "sched', b"[]", b"\xff"])
+def test_one_schedule_that_cannot_be_read_hides_no_other_and_is_told_with_the_reason(
+    create: Callable[..., ScheduleView], world: MemoryPlace, document: bytes
+) -> None:
+    create()
+    create("name=other")
+    world.store.write(LAYOUT.schedule("other"), document)
+    other, tiny = schedules.schedules(PLACE, services=world.services)
+    assert (tiny.name, tiny.unreadable) == ("tiny", None)
+    assert other.unreadable is not None
+    assert "the schedule other cannot be read: it was written by another version" in other.unreadable
+    assert (other.name, other.state, other.cron, other.tz) == (
+        "other",
+        "enabled",
+        "0 3 * * 1",
+        "Europe/Zurich",
+    )
+    assert other.document()["created"] is None
+
+
+def test_a_newest_tick_that_cannot_be_read_hides_no_schedule_and_is_in_nobodys_way(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    world.store.write(f"{LAYOUT.ticks('tiny')}20260301T000000Z-cron.json", b'{"version": 2}')
+    (view,) = schedules.schedules(PLACE, services=world.services)
+    assert view.last is None
+    assert view.unreadable is not None
+    assert "20260301T000000Z-cron.json cannot be read" in view.unreadable
+    assert schedules.pause("tiny", PLACE, services=world.services).state == "paused"
+    assert create().state == "paused"
+
+
+def test_a_schedule_that_cannot_be_read_can_be_deleted(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create()
+    world.store.write(LAYOUT.schedule("tiny"), b'{"version": 2}')
+    schedules.delete("tiny", PLACE, services=world.services)
+    assert world.clock_jobs.bodies == {}
+    assert schedules.schedules(PLACE, services=world.services) == []
+
+
+def test_a_schedule_that_is_deleted_while_they_are_listed_is_left_out(
+    create: Callable[..., ScheduleView], world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create()
+    listed = world.clock_jobs.list
+
+    def list_then_delete() -> list[ClockJob]:
+        found = listed()
+        schedules.delete("tiny", PLACE, services=world.services)
+        return found
+
+    monkeypatch.setattr(world.clock_jobs, "list", list_then_delete)
+    assert schedules.schedules(PLACE, services=world.services) == []
 
 
 def test_pause_and_resume_may_be_said_twice(create: Callable[..., ScheduleView], world: MemoryPlace) -> None:

@@ -437,6 +437,18 @@ def test_sweeps_are_listed_newest_first_each_once(start: Callable[..., Sweep], w
     assert [view.sweep_id for view in listed] == [second.sweep_id, first.sweep_id]
 
 
+def test_one_sweep_that_cannot_be_read_hides_no_other_and_is_told_with_the_reason(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    first, second = start(), start(flags={"sweep.trials": 5})
+    world.store.write(first.plan.layout.sweep_plan(first.sweep_id), b'{"version": 2}')
+    newer, older = sweeps(PLACE, services=world.services)
+    assert (newer.sweep_id, newer.unreadable) == (second.sweep_id, None)
+    assert (older.sweep_id, older.name, older.state) == (first.sweep_id, "tiny", "running")
+    assert older.unreadable is not None
+    assert "it was written by another version of headway" in older.unreadable
+
+
 def test_an_unknown_sweep_and_one_that_is_no_id_are_told(world: MemoryPlace) -> None:
     with pytest.raises(NotFound, match=r"there is no sweep x in gs://acme"):
         attach_sweep("x", PLACE, services=world.services)

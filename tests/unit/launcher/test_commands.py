@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from headway import jobs
 from headway.config import profile
 from headway.errors import BuildFailed, ConfigError, Interrupted
+from headway.jobs.schedules import ScheduleView
 from headway_launcher.main import run
 from headway_launcher.stack import lifecycle
 
@@ -184,6 +186,35 @@ def test_list_is_a_table_of_runs(fake: FakeJobs, capsys: Capture) -> None:
     assert "~$0.10" in row
     assert "an estimate in USD, by list prices of 2025-08" in err
     assert fake.calls == [("runs", {"limit": 5})]
+
+
+def test_a_run_that_cannot_be_read_is_a_row_and_a_remark(fake: FakeJobs, capsys: Capture) -> None:
+    fake.run.seen = view(unreadable="the plan of digits-1a2b3c4d cannot be read", cost=None)
+    assert run(["list", "--local"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].startswith("digits-1a2b3c4d  succeeded")
+    assert err == "digits-1a2b3c4d: the plan of digits-1a2b3c4d cannot be read\n"
+
+
+def test_a_schedule_that_cannot_be_read_is_a_row_with_the_reason(
+    fake: FakeJobs, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, Any] = {
+        "state": "enabled",
+        "clock_jobs": (),
+        "function": None,
+        "last": None,
+        "cron": "0 3 * * 1",
+    }
+    due = datetime(2026, 3, 2, 3, tzinfo=UTC)
+    whole = ScheduleView(name="a", tz="UTC", created=due, next=due, **known)
+    odd = ScheduleView(name="b", tz="Mars/Olympus", next=due, unreadable="the schedule b cannot...", **known)
+    monkeypatch.setattr("headway.jobs.schedules.schedules", lambda place: [whole, odd])
+    assert run(["schedule", "list", "--local"]) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert second.startswith("b ")
+    assert "Mon 2026-03-02 03:00 UTC" in first
+    assert second.endswith("the schedule b cannot...")
 
 
 def test_status_tells_what_is_spent_and_what_is_left_of_the_budget(fake: FakeJobs, capsys: Capture) -> None:
