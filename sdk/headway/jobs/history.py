@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headway.errors import RemoteError
 from headway.spec.place import Place
 from headway.spec.status import RunStatus
-from headway.tracking.registry import login
+from headway.tracking.mlflow_server import Document, MlflowServer
 
 if TYPE_CHECKING:
     import pandas
 
 _PAGE = 25_000
 _TIMEOUT_S = 30.0
+"""Of so many points at once."""
 
 
 def metric_history(place: Place, status: RunStatus | None) -> pandas.DataFrame:
@@ -26,43 +27,29 @@ def metric_history(place: Place, status: RunStatus | None) -> pandas.DataFrame:
 
     if status is None or status.tracking_run_id is None:
         return pandas.DataFrame(index=pandas.Index([], name="step"))
-    columns: dict[str, dict[int, float]] = {}
-    for name in _names(place, status.tracking_run_id):
-        points = _points(place, status.tracking_run_id, name)
-        columns[name] = {int(point["step"]): float(point["value"]) for point in points}
+    server = MlflowServer(place.tracking_uri, os.environ, timeout_s=_TIMEOUT_S)
+    try:
+        names = server.get("runs/get", {"run_id": status.tracking_run_id}, _names)
+        columns = {name: _history(server, status.tracking_run_id, name) for name in names}
+    except RemoteError as error:
+        raise RemoteError(
+            f"the tracking server {server.uri} did not give the metrics: {error.message}", hint=error.hint
+        ) from error
     table = pandas.DataFrame(columns).sort_index()
     table.index.name = "step"
     return table
 
 
-def _names(place: Place, run: str) -> list[str]:
-    reply = _get(place, "runs/get", {"run_id": run})
+def _names(reply: Document) -> list[str]:
     metrics = reply["run"]["data"].get("metrics", [])
     return sorted(metric["key"] for metric in metrics if not metric["key"].startswith("system/"))
 
 
-def _points(place: Place, run: str, name: str) -> list[dict[str, Any]]:
-    points: list[dict[str, Any]] = []
-    token = ""
-    while True:
-        query = {"run_id": run, "metric_key": name, "max_results": str(_PAGE), "page_token": token}
-        page = _get(place, "metrics/get-history", {key: value for key, value in query.items() if value})
-        points += page.get("metrics", [])
-        token = page.get("next_page_token", "")
-        if not token:
-            return points
+def _history(server: MlflowServer, run: str, name: str) -> dict[int, float]:
+    """Step -> value."""
+    query = {"run_id": run, "metric_key": name, "max_results": str(_PAGE)}
+    return dict(server.pages("metrics/get-history", query, _points))
 
 
-def _get(place: Place, path: str, query: dict[str, str]) -> dict[str, Any]:
-    import requests
-
-    uri = place.tracking_uri.rstrip("/")
-    try:
-        reply = requests.get(
-            f"{uri}/api/2.0/mlflow/{path}", params=query, timeout=_TIMEOUT_S, **login(os.environ)
-        )
-        reply.raise_for_status()
-        document: dict[str, Any] = reply.json()
-    except requests.RequestException as error:  # an answer that is no JSON too: a login page, say
-        raise RemoteError(f"the tracking server {uri} did not give the metrics: {error}") from error
-    return document
+def _points(page: Document) -> list[tuple[int, float]]:
+    return [(int(point["step"]), float(point["value"])) for point in page.get("metrics", [])]

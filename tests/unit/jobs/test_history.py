@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,7 +18,11 @@ from headway.spec.place import Place
 from headway.spec.status import RunStatus
 from tests.unit.jobs.fakes import PLACE
 
-HISTORY = {"val_loss": [(0, 0.5), (10, 0.25)], "train_loss": [(5, 0.4)], "system/cpu": [(0, 9.0)]}
+HISTORY: dict[str, list[Any]] = {
+    "val_loss": [(0, 0.5), (10, 0.25)],
+    "train_loss": [(5, 0.4)],
+    "system/cpu": [(0, 9.0)],
+}
 
 
 class Server(HTTPServer):
@@ -101,6 +106,14 @@ def test_the_login_is_that_of_mlflows_own_client(
         monkeypatch.setenv(name, value)
     metric_history(place, status)
     assert set(server.logins) == {login}
+
+
+def test_a_server_that_answers_oddly_is_named(
+    place: Place, status: RunStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HISTORY, "val_loss", [(0, "a")])
+    with pytest.raises(RemoteError, match=r"did not give the metrics: .*metrics/get-history otherwise than"):
+        metric_history(place, status)
 
 
 def test_a_server_that_is_down_is_named(status: RunStatus) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from headway.cloud.logs import LogLine
 from headway.cloud.tuning import Trial
-from headway.errors import ConfigError, DeadlinePassed, InputError, NotFound, RemoteError
+from headway.errors import ConfigError, DeadlinePassed, InputError, NotFound
 from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
 from headway.jobs.sweep import Sweep, attach_sweep, sweeps
 from headway.jobs.sweep_submission import overrides_of, submit_best
@@ -466,11 +467,20 @@ def test_a_sweep_whose_tuning_job_never_came_says_what_repairs_it(
     assert "repairs it" in str(error.value)
 
 
-def test_a_tracking_server_that_is_down_fails_nothing(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    def refuse(*_: object, **__: object) -> dict[str, Any]:
-        raise RemoteError("the tracking server does not answer")
+@pytest.mark.parametrize(
+    "reply", [None, (200, b"{}"), (200, b'{"run": 3, "experiment": [], "runs": {"a": 1}}'), (401, b"sign in")]
+)
+def test_a_tracking_server_that_is_down_or_answers_oddly_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, config: Path, reply: tuple[int, bytes] | None
+) -> None:
+    def answer(*_: object, **__: object) -> requests.Response:
+        if reply is None:
+            raise requests.ConnectionError("nobody is there")
+        response = requests.Response()
+        response.status_code, response._content = reply
+        return response
 
-    monkeypatch.setattr(sweep_tracking, "_ask", refuse)
+    monkeypatch.setattr(requests, "request", answer)
     plan = planning.prepare(config, overrides=WORDS, flags=FLAGS, place=PLACE, sweep=True).plan
     assert sweep_tracking.open_parent(plan) is None
     assert sweep_tracking.url(plan) is None

@@ -12,7 +12,8 @@ import pytest
 
 from headway.errors import InputError, NotFound, Refused, RemoteError
 from headway.tracking import registry as module
-from headway.tracking.registry import Registry, login
+from headway.tracking.mlflow_server import login
+from headway.tracking.registry import Registry
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -91,6 +92,12 @@ def test_a_list_is_read_page_by_page_up_to_the_limit(server: Server) -> None:
     assert "page_token=more" in server.asked[1]
 
 
+def test_a_list_whose_next_page_is_always_the_same_comes_to_an_end(server: Server) -> None:
+    page = {"model_versions": [{"name": "m", "version": "1"}], "next_page_token": "more"}
+    registry = server.gives((200, page))
+    assert [one.version for one in registry.versions("m", 100)] == ["1", "1"]
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
@@ -100,6 +107,9 @@ def test_a_list_is_read_page_by_page_up_to_the_limit(server: Server) -> None:
         ((200, b"<html>sign in</html>"), RemoteError, "and no JSON"),
         ((401, "sign in"), RemoteError, "answered 401, and no JSON object"),
         ((200, []), RemoteError, "answered 200, and no JSON object"),
+        ((200, {}), RemoteError, "answered registered-models/get otherwise than MLflow does"),
+        ((200, {"registered_model": [1]}), RemoteError, "otherwise than MLflow does"),
+        ((200, {"registered_model": {**MODEL, "last_updated_timestamp": "?"}}), RemoteError, "otherwise"),
     ],
 )
 def test_what_a_server_says_is_one_of_our_errors(

@@ -18,7 +18,7 @@ from headway.jobs.doctor.subject import DEADLINE_S, Lacking, Subject
 from headway.source import assets
 from headway.spec.candidates import Candidate, candidates, strategy
 from headway.spec.place import LOCAL, Place
-from headway.tracking.registry import login
+from headway.tracking.mlflow_server import login
 
 METRICS: Mapping[str, str] = {
     "NVIDIA_TESLA_T4": "nvidia_t4",
