@@ -17,8 +17,10 @@ from headway.spec.sweep import SweepPin
 from headway.tracking.mlflow_sink import MLflowSink
 from headway.tracking.sinks import Outcome
 from tests.integration.tracking_server import TrackingServer
+from tests.unit.jobs.fakes import MemoryStore
 from tests.unit.runtime.world import NOBODY, make_plan
 
+BUCKET = MemoryStore()
 DATA = DataPin(path="data/digits", md5="ab.dir", size=1, files=1)
 
 
@@ -49,7 +51,7 @@ def _metrics(step: int, **values: float) -> dict[str, Any]:
 
 
 def test_a_run_is_recorded_whole(server: TrackingServer) -> None:
-    sink = MLflowSink(_plan(server, "whole"), {"CLOUD_ML_JOB_ID": "42"})
+    sink = MLflowSink(_plan(server, "whole"), {"CLOUD_ML_JOB_ID": "42"}, BUCKET)
     opened = sink.open()
     sink.deliver([{"kind": "params", "time": 1.0, "values": {"depth": {"blocks": 3}}}])
     sink.deliver([_metrics(step, loss=1 / (step + 1)) for step in range(1500)])
@@ -73,15 +75,15 @@ def test_a_run_is_recorded_whole(server: TrackingServer) -> None:
 
 
 def test_a_container_that_starts_again_goes_on_with_the_same_run(server: TrackingServer) -> None:
-    first = MLflowSink(_plan(server, "restarted"), {}).open()
-    again = MLflowSink(_plan(server, "restarted"), {})
+    first = MLflowSink(_plan(server, "restarted"), {}, BUCKET).open()
+    again = MLflowSink(_plan(server, "restarted"), {}, BUCKET)
     assert again.open() == first
     again.deliver([_metrics(1, loss=1.0)])
     assert _client(server).get_run(first.run_id).data.metrics["loss"] == 1.0
 
 
 def test_a_parameter_with_another_value_is_kept_apart(server: TrackingServer) -> None:
-    sink = MLflowSink(_plan(server, "changed"), {})
+    sink = MLflowSink(_plan(server, "changed"), {}, BUCKET)
     opened = sink.open()
     sink.deliver([{"kind": "params", "time": 1.0, "values": {"lr": 0.5}}])
     params = _client(server).get_run(opened.run_id).data.params
@@ -89,7 +91,7 @@ def test_a_parameter_with_another_value_is_kept_apart(server: TrackingServer) ->
 
 
 def test_values_that_are_no_numbers_and_odd_names_are_taken(server: TrackingServer) -> None:
-    sink = MLflowSink(_plan(server, "odd"), {})
+    sink = MLflowSink(_plan(server, "odd"), {}, BUCKET)
     opened = sink.open()
     sink.deliver([_metrics(0, **{"val@1": 1.0, "loss": float("nan"), "top": float("inf")})])
     metrics = _client(server).get_run(opened.run_id).data.metrics
@@ -100,7 +102,7 @@ def test_values_that_are_no_numbers_and_odd_names_are_taken(server: TrackingServ
 
 def test_odd_data_paths_and_metric_names_do_not_leave_a_run_untracked(server: TrackingServer) -> None:
     pin = DataPin(path="data/my (1) été.csv", md5="cd", size=1, files=1)
-    sink = MLflowSink(_plan(server, "paths").model_copy(update={"data": (pin,)}), {})
+    sink = MLflowSink(_plan(server, "paths").model_copy(update={"data": (pin,)}), {}, BUCKET)
     opened = sink.open()
     sink.deliver([_metrics(0, **{"/train//loss": 1.0, "..up": 2.0, "": 3.0})])
     run = _client(server).get_run(opened.run_id)
@@ -118,7 +120,7 @@ def test_a_model_of_a_second_start_replaces_the_first_ones_though_as_large(
     model = tmp_path / "model.ckpt"
     for content in (b"first", b"later"):
         model.write_bytes(content)
-        sink = MLflowSink(_plan(server, "replaced"), {})
+        sink = MLflowSink(_plan(server, "replaced"), {}, BUCKET)
         opened = sink.open()
         sink.finish(Outcome("failed", model))
     (tmp_path / "fetched").mkdir()
@@ -130,7 +132,7 @@ def test_the_servers_password_may_be_a_secret_of_the_run(
     server: TrackingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
-    MLflowSink(_plan(server, "token"), {"MLFLOW_TRACKING_TOKEN": "s3cret"}).open()
+    MLflowSink(_plan(server, "token"), {"MLFLOW_TRACKING_TOKEN": "s3cret"}, BUCKET).open()
     assert os.environ["MLFLOW_TRACKING_TOKEN"] == "s3cret"
 
 
@@ -142,7 +144,7 @@ def test_the_model_is_registered_once_with_the_way_back_to_its_run(
     outcome = Outcome("finished", model, "gs://bucket/headway/runs/registered/model/model.ckpt")
     versions = []
     for _ in range(2):
-        sink = MLflowSink(_plan(server, "registered"), {})
+        sink = MLflowSink(_plan(server, "registered"), {}, BUCKET)
         opened = sink.open()
         versions.append(sink.finish(outcome))
     assert versions[0] == versions[1]
@@ -162,7 +164,7 @@ def test_the_model_is_registered_once_with_the_way_back_to_its_run(
 def test_a_run_that_failed_registers_nothing(server: TrackingServer, tmp_path: Path) -> None:
     model = tmp_path / "model.ckpt"
     model.write_bytes(b"weights")
-    sink = MLflowSink(_plan(server, "failed"), {})
+    sink = MLflowSink(_plan(server, "failed"), {}, BUCKET)
     opened = sink.open()
     assert sink.finish(Outcome("failed", model)) is None
     assert _client(server).get_run(opened.run_id).info.status == "FAILED"
@@ -177,7 +179,7 @@ def _trial(server: TrackingServer, sweep_id: str, number: str) -> Plan:
 
 def test_trials_that_begin_at_once_are_children_of_one_run(server: TrackingServer) -> None:
     with ThreadPoolExecutor(4) as pool:
-        sinks = [MLflowSink(_trial(server, "sweep-1", str(number)), {}) for number in range(1, 5)]
+        sinks = [MLflowSink(_trial(server, "sweep-1", str(number)), {}, BUCKET) for number in range(1, 5)]
         opened = list(pool.map(MLflowSink.open, sinks))
     client = _client(server)
     runs = [client.get_run(run.run_id) for run in opened]
@@ -201,7 +203,7 @@ def test_a_trial_is_a_child_of_the_run_that_its_sweep_has(server: TrackingServer
     )
     (tmp_path / "model.ckpt").write_bytes(b"weights")
     for _ in range(2):
-        sink = MLflowSink(plan, {})
+        sink = MLflowSink(plan, {}, BUCKET)
         opened = sink.open()
         assert sink.finish(Outcome("finished", tmp_path / "model.ckpt")) is None
     run = client.get_run(opened.run_id)
@@ -210,7 +212,7 @@ def test_a_trial_is_a_child_of_the_run_that_its_sweep_has(server: TrackingServer
 
 
 def test_a_server_that_is_not_there_is_said_soon() -> None:
-    sink = MLflowSink(make_plan(b"", tracking_uri=NOBODY), {})
+    sink = MLflowSink(make_plan(b"", tracking_uri=NOBODY), {}, BUCKET)
     with pytest.raises(RemoteError, match="does not answer") as caught:
         sink.open()
     assert not isinstance(caught.value, Refused)

@@ -140,7 +140,7 @@ class Sweep:
     def record(self, view: SweepView) -> None:
         """Tell the tracking server how the sweep ended; one that does not answer changes nothing."""
         if view.state in vertex.ENDED:
-            sweep_tracking.close(self.plan, view.state, _told(view))
+            sweep_tracking.close(self.plan, self.services, view.state, _told(view))
 
     def cancel(self) -> bool:
         """Ask for the end of the sweep and its trials; False where it had ended already."""

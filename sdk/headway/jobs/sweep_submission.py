@@ -63,7 +63,7 @@ def start_sweep(
         f"look with: launch sweep status{place.words} {plan.run_id}",
     ):
         theirs, _ = attempts.obtain(plan, services, progress, take=True)
-    if address := sweep_tracking.open_parent(theirs):
+    if address := sweep_tracking.open_parent(theirs, services):
         progress.step("track", address)
     return Sweep(theirs, services)
 

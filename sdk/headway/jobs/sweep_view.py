@@ -149,7 +149,7 @@ def view_of(plan: Plan, jobs: tuple[TuningJob, ...], services: Services) -> Swee
         attempts=len(jobs),
         trials=trials,
         best=best,
-        tracking_url=sweep_tracking.url(plan),
+        tracking_url=sweep_tracking.url(plan, services),
         created=jobs[0].created,
         started=jobs[0].started,
         ended=job.ended,

@@ -29,12 +29,12 @@ HURRIED_S = 8.0
 """After a signal the platform kills within some 30 s, of which training had up to 15."""
 
 
-def sinks(plan: Plan, variables: Mapping[str, str], outputs: Path) -> list[Sink]:
+def sinks(plan: Plan, variables: Mapping[str, str], outputs: Path, stores: Stores) -> list[Sink]:
     """The sinks that a plan asks for; their libraries are imported when they open."""
     from headway.tracking.mlflow_sink import MLflowSink
     from headway.tracking.wandb_sink import WandbSink
 
-    chosen: list[Sink] = [MLflowSink(plan, variables)]
+    chosen: list[Sink] = [MLflowSink(plan, variables, stores(plan.bucket))]
     if plan.tracking.wandb:
         chosen.append(WandbSink(plan, variables, outputs))
     return chosen
@@ -62,7 +62,7 @@ class Supervision:
         self._outputs = publish.Mirror(folders.outputs, targets.outputs, stores)
         self._deliveries = [
             Delivery(sink, folders.spool, opened=self._tracked(sink), told=heartbeat.warning)
-            for sink in (*reported, *sinks(plan, variables, folders.outputs))
+            for sink in (*reported, *sinks(plan, variables, folders.outputs, stores))
         ]
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="machine", daemon=True)

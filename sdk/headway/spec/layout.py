@@ -176,6 +176,10 @@ class BucketLayout:
         """The record of the finished trial at one point of the search space (`spec.sweep.digest`)."""
         return f"{self.sweep_results(sweep_id)}{digest}.json"
 
+    def sweep_parent(self, sweep_id: str, number: int) -> str:
+        """Which run in MLflow is the sweep's; the next number where that one was deleted since."""
+        return f"{self.sweep(sweep_id)}/parent-{number}.json"
+
     def sweep_broken(self, sweep_id: str) -> str:
         """There only where a trial found that no trial can be judged; holds its error."""
         return f"{self.sweep(sweep_id)}/broken.json"

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from headway.errors import Refused, RemoteError
-from headway.spec.layout import TAG_RUN, TAG_SWEEP
+from headway.spec.layout import TAG_RUN
 from headway.spec.plan import Plan
 from headway.spec.status import ModelVersion
 from headway.tracking import models
+from headway.tracking.mlflow_server import MlflowServer
+from headway.tracking.parent import Parents, Records
 from headway.tracking.sinks import Opened, Outcome, flat, parameters, tags
 from headway.tracking.spool import Event
 
@@ -46,8 +48,9 @@ class MLflowSink:
 
     name = "mlflow"
 
-    def __init__(self, plan: Plan, environment: Mapping[str, str]) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, environment: Mapping[str, str], records: Records) -> None:
+        """`records` are the plan's bucket: of a sweep's trial it says which run is the parent."""
+        self._plan, self._records = plan, records
         self._tags = {_name(key): value[:TAG_LENGTH] for key, value in tags(plan, environment).items()}
         self._settings = {name: value for name, value in environment.items() if name.startswith(_SETTINGS)}
         self._params: dict[str, str] = {}
@@ -65,7 +68,7 @@ class MLflowSink:
             self._client = MlflowClient(tracking_uri=uri)
             experiment = self._experiment()
             run = self._found(experiment, self._plan.run_id) or self._client.create_run(
-                experiment, run_name=self._plan.run_id, tags={**self._tags, **self._parent(experiment)}
+                experiment, run_name=self._plan.run_id, tags={**self._tags, **self._parent()}
             )
             self._run_id = run.info.run_id
             self._params = dict(run.data.params)
@@ -118,18 +121,13 @@ class MLflowSink:
         )
         return runs[0] if runs else None
 
-    def _parent(self, experiment: str) -> dict[str, str]:
+    def _parent(self) -> dict[str, str]:
         """Of a trial, the tag that makes its run a child of its sweep's, which is made where it is absent."""
         if (sweep := self._plan.sweep) is None:
             return {}
-        if (parent := self._found(experiment, sweep.id)) is None:
-            marks = {TAG_RUN: sweep.id, TAG_SWEEP: sweep.id}
-            made = self._client.create_run(experiment, run_name=sweep.id, tags=marks)
-            # another trial may have made one at the same time: the first is all trials' parent
-            parent = self._found(experiment, sweep.id) or made
-            if parent.info.run_id != made.info.run_id:
-                self._client.delete_run(made.info.run_id)
-        return {"mlflow.parentRunId": parent.info.run_id}
+        tracking, server = self._plan.tracking, MlflowServer(self._plan.tracking.uri, os.environ)
+        parents = Parents(sweep.id, tracking.experiment, server, self._plan.layout, self._records)
+        return {"mlflow.parentRunId": parents.obtain().run}
 
     def _log_params(self, values: Mapping[str, str]) -> None:
         """A parameter cannot be changed in MLflow: one of another value goes below `hparams/`."""

@@ -30,9 +30,11 @@ BEGAN = datetime(2026, 11, 27, 12, tzinfo=UTC)
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, sweep_tracking.Told]]:
     """What the tracking server was told at the end; no server is asked."""
     told: list[tuple[str, sweep_tracking.Told]] = []
-    monkeypatch.setattr(sweep_tracking, "open_parent", lambda plan: "http://mlflow/runs/1")
-    monkeypatch.setattr(sweep_tracking, "url", lambda plan: "http://mlflow/runs/1")
-    monkeypatch.setattr(sweep_tracking, "close", lambda plan, state, what: told.append((state, what)))
+    monkeypatch.setattr(sweep_tracking, "open_parent", lambda plan, services: "http://mlflow/runs/1")
+    monkeypatch.setattr(sweep_tracking, "url", lambda plan, services: "http://mlflow/runs/1")
+    monkeypatch.setattr(
+        sweep_tracking, "close", lambda plan, services, state, what: told.append((state, what))
+    )
     return told
 
 
@@ -482,9 +484,11 @@ def test_a_tracking_server_that_is_down_or_answers_oddly_fails_nothing(
 
     monkeypatch.setattr(requests, "request", answer)
     plan = planning.prepare(config, overrides=WORDS, flags=FLAGS, place=PLACE, sweep=True).plan
-    assert sweep_tracking.open_parent(plan) is None
-    assert sweep_tracking.url(plan) is None
-    sweep_tracking.close(plan, "succeeded", sweep_tracking.Told("val_loss", 0.5, {"lr": 0.1}, "x-t1"))
+    services = MemoryPlace().services
+    assert sweep_tracking.open_parent(plan, services) is None
+    assert sweep_tracking.url(plan, services) is None
+    best = sweep_tracking.Told("val_loss", 0.5, {"lr": 0.1}, "x-t1")
+    sweep_tracking.close(plan, services, "succeeded", best)
 
 
 def test_a_trials_log_is_that_of_its_tuning_job(start: Callable[..., Sweep], world: MemoryPlace) -> None:
