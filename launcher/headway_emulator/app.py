@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from headway_emulator.api import catalogue, methods, passage
 from headway_emulator.api.recording import Recording
@@ -97,19 +99,13 @@ def build(world: World) -> Starlette:
     world.faults.know(f"{service}.{m['name']}" for service, one in listed.items() for m in one["methods"])
     for fault in world.settings.faults:
         world.faults.check_method(fault)
-    routes: list[Route | Mount] = [Route("/", _front_page(world, listed), methods=["GET"])]
+    routes: list[BaseRoute] = [Route("/", _front_page(world, listed), methods=["GET"])]
     for service in found:
-        if service.name == control.NAME:
-            continue  # its paths have the prefix already
-        unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
-        own = [Route(app.path, app) for app in service.apps]
-        routes.append(Mount(f"/{service.name}", routes=[*own, *service.routes(), unknown]))
+        if service.name != control.NAME:  # its paths have the prefix already
+            routes.append(Mount(f"/{service.name}", app=_Later(partial(_prefixed, service))))
     for name in sorted(set(SERVICES.values()) - {service.name for service in found}):
         routes.append(Mount(f"/{name}", routes=[Route("/{path:path}", _no_service(name), methods=VERBS)]))
-    routes += [route for service in found for route in service.routes()]
-    for root in API_ROOTS:
-        routes.append(Route(f"/{root}/{{path:path}}", _not_emulated(tuple(DOCUMENTS)), methods=VERBS))
-    routes.append(Mount("/", app=front))
+    routes.append(Mount("/", app=_Later(partial(_without_prefix, found, front))))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -120,6 +116,33 @@ def build(world: World) -> Starlette:
 
     handlers = {Exception: _broken}
     return Starlette(routes=routes, lifespan=lifespan, middleware=[recording], exception_handlers=handlers)
+
+
+class _Later:
+    """Routes that are made when they are first asked: their hundreds of patterns take long to compile."""
+
+    def __init__(self, make: Callable[[], list[BaseRoute]]) -> None:
+        self._make = make
+        self._router: Router | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._router is None:
+            self._router = Router(self._make())
+        await self._router(scope, receive, send)
+
+
+def _prefixed(service: Service) -> list[BaseRoute]:
+    """Below a service's prefix: its applications, its methods, and 501 or 404 for whatever else."""
+    unknown = Route("/{path:path}", _not_emulated((service.name,)), methods=VERBS)
+    return [*(Route(app.path, app) for app in service.apps), *service.routes(), unknown]
+
+
+def _without_prefix(services: Sequence[Service], front: storage.StorageFront) -> list[BaseRoute]:
+    """Every service's methods; what is no API's path is a bucket's."""
+    unknown = [
+        Route(f"/{root}/{{path:path}}", _not_emulated(tuple(DOCUMENTS)), methods=VERBS) for root in API_ROOTS
+    ]
+    return [*(route for service in services for route in service.routes()), *unknown, Mount("/", app=front)]
 
 
 def _front_page(world: World, services: catalogue.Listing) -> Callable[[Request], Awaitable[Response]]:

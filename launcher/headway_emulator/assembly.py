@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import secrets
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from headway_emulator.api.recording import Recorder
 from headway_emulator.engine.builds.builds import Builds
@@ -31,7 +27,7 @@ from headway_emulator.world import World
 
 
 class Unusable(Exception):
-    """No Docker engine answers, or another emulator holds the state."""
+    """No Docker engine answers."""
 
 
 def open_world(settings: Settings) -> World:
@@ -85,21 +81,6 @@ def close(world: World) -> None:
     world.clock.close()
     world.recorder.close()
     world.store.close()
-
-
-@contextlib.contextmanager
-def held(state: Path) -> Iterator[None]:
-    """Keeps a second emulator from the same state while the block runs. Raises Unusable where one is there.
-
-    It also goes with this process, however that ends.
-    """
-    with (state / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            text = f"Another emulator runs on the state folder {state}. Stop it, or give another --state."
-            raise Unusable(text) from error
-        yield
 
 
 def _clock(settings: Settings, store: Store) -> Clock:

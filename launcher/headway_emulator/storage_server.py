@@ -40,10 +40,9 @@ class StorageServer:
         self._note = state / "storage.json"
         self._lock = (state / "storage.lock").open("w")
         self._child: subprocess.Popen[bytes] | None = None
-        self.url = ""
 
     def start(self) -> None:
-        """Start it on a port that it picks itself, and wait until that very child answers.
+        """Start it on a port that it picks itself.
 
         From the main thread: on Linux the child is killed when the thread that started it ends.
         """
@@ -63,12 +62,12 @@ class StorageServer:
                 start_new_session=True,
                 preexec_fn=_ending_with_parent(),
             )
-        try:
-            self._write_note(self._child.pid)
-            self.url = f"http://127.0.0.1:{self._port(self._child)}"
-        except BaseException:
-            self.stop()
-            raise
+        self._write_note(self._child.pid)
+
+    def address(self) -> str:
+        """Where the child that was started answers, once it does. NoStorage where it does not."""
+        assert self._child is not None, "it was not started"
+        return f"http://127.0.0.1:{self._port(self._child)}"
 
     def stop(self) -> None:
         self._lock.close()

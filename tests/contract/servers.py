@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import signal
 import socket
@@ -126,8 +127,14 @@ class Emulator:
         words += self.flags
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state.parent / "emulator.log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log)
-        until(lambda: self._has_started(port_file), seconds=START_SECONDS)
+            environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+        try:
+            until(lambda: self._has_started(port_file), seconds=START_SECONDS)
+        except AssertionError as error:
+            self.process.send_signal(signal.SIGABRT)  # its log then ends with what each thread was doing
+            self.process.wait(10)
+            raise AssertionError(f"{error}: the emulator has not started: {self.log[-5000:]}") from error
         self.port = int(port_file.read_text())
         assert requests.get(self.url, timeout=5).json()["nonce"] == nonce
 

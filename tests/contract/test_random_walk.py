@@ -103,6 +103,7 @@ class Walk:
             return
         name = self.chance.choice(list(self.model.jobs))
         self.done.append(self.tokens[name])
+        self.take_in()
         if self.model.cancel(name):
             self.jobs.cancel_custom_job(name=name)
             return
@@ -127,6 +128,7 @@ class Walk:
             return
         name, task = self.chance.choice(choices)
         self.done.append(f"{task} of {self.tokens[name]}")
+        self.take_in()
         self.model.preempt(name, task)
         fault = {"kind": "preempt", "job": name.rsplit("/", 1)[1], "task": task}
         self.ask("faults", fault)
@@ -145,6 +147,10 @@ class Walk:
             self.model.lost_with_the_emulator()
         else:
             self.model.restarted()
+
+    def take_in(self) -> None:
+        """The emulator learns which replicas have ended, as the model did at once; no time passes."""
+        self.ask("clock", {"advance": "0s"})
 
     def ask(self, what: str, body: dict[str, Any]) -> None:
         done = requests.post(f"{self.emulator.url}/emulator/{what}", json=body, timeout=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
+import gc
 import os
 import secrets
 import signal
@@ -77,11 +79,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from headway_emulator.assembly import Unusable
     from headway_emulator.configuration import BadConfiguration
     from headway_emulator.job_network import NoEngine
     from headway_emulator.storage_server import NoStorage
 
+    gc.disable()  # until requests are answered: what a start makes, stays
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup asks
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -90,7 +92,7 @@ def run(flags: argparse.Namespace) -> int:
             _serve(_wishes(flags), flags, stack)
     except BadConfiguration as error:
         return _failed(str(error), 2)
-    except (CannotStart, NoEngine, NoStorage, Unusable) as error:
+    except (CannotStart, NoEngine, NoStorage) as error:
         return _failed(str(error), 3)
     except KeyboardInterrupt:  # before requests were answered
         return 0
@@ -127,18 +129,25 @@ def _wishes(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    from headway_emulator import assembly, authority, job_network, serving
+    from headway_emulator.storage_server import StorageServer
+
+    state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
+    # before anything is made or ended in it: the network, for one, goes with whoever made it
+    stack.enter_context(_held(state))
+    storage = None
+    if not wish["storage_url"]:
+        storage = StorageServer(state)
+        stack.callback(storage.stop)
+        storage.start()  # which it does while the rest is loaded
+
+    from headway_emulator import authority, job_network, serving
     from headway_emulator.emulation import Emulation
     from headway_emulator.settings import Settings
-    from headway_emulator.storage_server import StorageServer
     from headway_emulator.transparent.by_host import ByHost
     from headway_emulator.transparent.connect import Proxy
     from headway_emulator.transparent.front import Front
     from headway_emulator.transparent.web_pages import NoWebPages
 
-    state = _state(wish["state"], stack, ephemeral=flags.ephemeral)
-    # before anything is made or ended in it: the network, for one, goes with whoever made it
-    stack.enter_context(assembly.held(state))
     if flags.ca is not None:
         _share(state / authority.FOLDER, flags.ca)
     executor = wish["executor"] or _executor()
@@ -158,17 +167,12 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     hosts = wish["host"] or [LOOPBACK]
     sockets = _listen(hosts, wish["port"])
     port = int(sockets[0].getsockname()[1])
-    storage = None
-    if not wish["storage_url"]:
-        storage = StorageServer(state)
-        stack.callback(storage.stop)
-        storage.start()
     settings = Settings(
         project=wish["project"],
         project_number=wish["project_number"],
         state=state,
         executor=executor,
-        storage_url=storage.url if storage else wish["storage_url"],
+        storage_url=storage.address() if storage else wish["storage_url"],
         public_url=(wish["public_url"] or f"http://{_public_host(hosts)}:{port}").rstrip("/"),
         network=wish["network"],
         nonce=flags.nonce or secrets.token_hex(8),
@@ -181,6 +185,8 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
     emulation = stack.enter_context(_opened(Emulation(settings, storage), ends_jobs=flags.ephemeral))
 
     def started() -> None:
+        gc.freeze()
+        gc.enable()
         stack.enter_context(record.kept(_record(settings)))
         _greet(settings, by_default=wish["executor"] is None)
         if flags.port_file is not None:
@@ -198,11 +204,12 @@ def _serve(wish: dict[str, Any], flags: argparse.Namespace, stack: contextlib.Ex
 @contextlib.contextmanager
 def _opened(emulation: Any, *, ends_jobs: bool) -> Iterator[Any]:
     """Closed again; OSError and errors of SQLite name the folder."""
+    from headway_emulator.assembly import Unusable
     from headway_emulator.errors import ApiError
 
     try:
         emulation.open()
-    except ApiError as error:  # of a fault that is armed from the start
+    except (ApiError, Unusable) as error:  # the former of a fault that is armed from the start
         emulation.close()
         raise CannotStart(str(error)) from error
     except (OSError, sqlite3.Error) as error:
@@ -227,6 +234,21 @@ def _state(wanted: Path, stack: contextlib.ExitStack, *, ephemeral: bool) -> Pat
     except OSError as error:
         raise CannotStart(_unusable(wanted, error)) from error
     return wanted.resolve()
+
+
+@contextlib.contextmanager
+def _held(state: Path) -> Iterator[None]:
+    """Keeps a second emulator from the same state while the block runs. CannotStart where one is there.
+
+    It also goes with this process, however that ends.
+    """
+    with (state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = f"Another emulator runs on the state folder {state}. Stop it, or give another --state."
+            raise CannotStart(text) from error
+        yield
 
 
 def _share(own: Path, shared: Path) -> None:

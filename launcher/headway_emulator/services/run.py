@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -23,6 +22,9 @@ from headway_emulator.engine.functions.functions import CALLS, NotServed, Revisi
 from headway_emulator.engine.functions.instance import Instance, NotStarted
 from headway_emulator.engine.store import Document
 from headway_emulator.world import World
+
+if TYPE_CHECKING:
+    import httpx
 
 MOST_BYTES = 32 << 20
 """Of a request: https://cloud.google.com/functions/quotas."""
@@ -137,6 +139,8 @@ class Calls:
         self, request: Request, body: bytes, name: str, revision: Revision, receive: Receive, send: Send
     ) -> None:
         """To another instance where one was just ending: it has seen nothing of the request."""
+        import httpx
+
         for left in (1, 0):
             instance = await run_in_threadpool(self._world.functions.enter, name, revision)
             try:
@@ -158,6 +162,8 @@ class Calls:
         receive: Receive,
         send: Send,
     ) -> None:
+        import httpx
+
         begun = False
 
         async def noted(message: Any) -> None:
@@ -181,6 +187,8 @@ class Calls:
         await refusal(request.scope, receive, send)
 
     async def _exchange(self, request: Request, body: bytes, instance: Instance, send: Send) -> None:
+        import httpx
+
         if self._client is None:
             timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)

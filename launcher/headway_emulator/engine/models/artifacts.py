@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 DEADLINE = 30.0
 PAGE = 1000
 
@@ -52,6 +50,8 @@ class Artifacts:
             self._ask("POST", path, f"gs://{bucket}/{name}", {})
 
     def _ask(self, verb: str, path: str, what: str, params: dict[str, str | int]) -> dict[str, Any]:
+        import httpx
+
         try:
             response = httpx.request(verb, self._url + path, params=params, timeout=DEADLINE)
         except httpx.HTTPError as error:

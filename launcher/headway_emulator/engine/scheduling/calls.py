@@ -11,14 +11,16 @@ import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
-
-import httpx
 
 from headway_emulator import hosts
 from headway_emulator.engine.clock import SECOND, timestamp
 from headway_emulator.engine.store import Document
 from headway_emulator.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 REDIRECTS = 10
 CONNECT_SECONDS = 10.0
@@ -75,6 +77,8 @@ class Refused(Exception):
 
 def client() -> httpx.AsyncClient:
     """Without proxies of the environment, and without certificates: only plain HTTP is spoken."""
+    import httpx
+
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=20)
     return httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False, verify=False)
@@ -82,6 +86,8 @@ def client() -> httpx.AsyncClient:
 
 async def call(client: httpx.AsyncClient, settings: Settings, job: Document, due: int, now: int) -> Outcome:
     """Send the request of a job's HTTP target; `due` is the tick, in nanoseconds, as `now` is."""
+    import httpx
+
     target = job["httpTarget"]
     headers = _headers(job, due, now)
     body = base64.b64decode(target.get("body", ""))

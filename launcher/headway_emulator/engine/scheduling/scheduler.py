@@ -17,9 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headway_emulator.engine.clock import SECOND, Alarm, Clock, Hold, timestamp
 from headway_emulator.engine.scheduling import calls as schedule_calls
@@ -29,6 +27,9 @@ from headway_emulator.engine.scheduling.log import ScheduleLog
 from headway_emulator.engine.scheduling.retry import next_try
 from headway_emulator.engine.store import Document, Store
 from headway_emulator.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 KIND = "schedulerJob"

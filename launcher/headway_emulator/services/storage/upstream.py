@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import httpx
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
-TIMEOUT = httpx.Timeout(connect=5.0, read=120.0, write=120.0, pool=60.0)
-LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=64)
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT = {"connect": 5.0, "read": 120.0, "write": 120.0, "pool": 60.0}
+MOST_CONNECTIONS, MOST_KEPT = 200, 64
 NOT_FORWARDED = frozenset(
     [
         "connection",
@@ -60,15 +62,16 @@ class Reply:
 
 
 class Upstream:
-    """A pool of connections to the storage server."""
+    """A pool of connections to the storage server, of which a start needs none."""
 
     def __init__(self, url: str, project_number: str) -> None:
         self._url = url.rstrip("/")
         self._number = b'"projectNumber":"%s"' % project_number.encode()
-        self._transport = httpx.AsyncHTTPTransport(limits=LIMITS)
+        self._transport: httpx.AsyncHTTPTransport | None = None
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def ask(
         self,
@@ -79,6 +82,8 @@ class Upstream:
         body: AsyncIterator[bytes] | None = None,
     ) -> Reply:
         """Send, and read the whole reply; UpstreamError where there is none."""
+        import httpx
+
         forwarded = _forwarded(headers, without=("accept-encoding",))
         response = await self._send(method, path, query, forwarded, body)
         try:
@@ -109,13 +114,18 @@ class Upstream:
         headers: Iterable[tuple[str, str]],
         body: AsyncIterator[bytes] | None,
     ) -> httpx.Response:
+        import httpx
+
+        if self._transport is None:
+            limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_KEPT)
+            self._transport = httpx.AsyncHTTPTransport(limits=limits)
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
         request = httpx.Request(
             method,
             f"{self._url}{path}{asked}",
             headers=list(headers),
             content=body if method not in ("GET", "HEAD") else None,
-            extensions={"timeout": TIMEOUT.as_dict()},
+            extensions={"timeout": TIMEOUT},
         )
         try:
             return await self._transport.handle_async_request(request)
