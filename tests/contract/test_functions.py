@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import secrets
+import socket
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -241,6 +244,60 @@ class TestDeployment:
             assert called(made, "?env=MINE").json()["env"] == {"MINE": "new"}
             assert slow.result(timeout=SECONDS).json()["env"] == {"MINE": "old"}
 
+    def test_a_call_that_came_before_a_deployment_and_is_complete_after_it_is_answered(
+        self, functions: FunctionServiceClient, emulator: Emulator
+    ) -> None:
+        """Its body takes as long as the deployment: the revision that it came to is gone then."""
+        made = deployed(emulator, environment_variables={"MINE": "old"})
+        parts = urlsplit(made.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=SECONDS) as connection:
+            head = f"POST {parts.path}/?env=MINE HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 6\r\n"
+            head += f"Authorization: {TOKEN['Authorization']}\r\nConnection: close\r\n\r\n"
+            connection.sendall(f"{head}one".encode())
+            change = {"name": made.name, "service_config": {"environment_variables": {"MINE": "new"}}}
+            mask = {"paths": ["service_config.environment_variables"]}
+            changed = ended(functions.update_function(function=change, update_mask=mask))
+            old = emulator.state / "functions" / made.service_config.revision
+            until(lambda: not old.exists())
+            connection.sendall(b"two")
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
+        assert answer.startswith("HTTP/1.1 200")
+        assert '"MINE":"new"' in answer.replace(" ", "")
+        assert '"body":"onetwo"' in answer.replace(" ", "")
+        requests_of = until(lambda: entries(emulator, made, "requests"))
+        labels = {one["resource"]["labels"]["revision_name"] for one in requests_of}
+        assert labels == {changed.service_config.revision}
+
+    def test_no_call_is_lost_however_often_a_function_is_deployed_anew(
+        self, functions: FunctionServiceClient, emulator: Emulator
+    ) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        made = deployed(emulator, environment_variables={"MINE": "0"})
+        over = threading.Event()
+
+        def call_on() -> list[tuple[int, str]]:
+            seen: list[tuple[int, str]] = []
+            while not over.is_set():
+                answer = called(made, "?env=MINE")
+                seen.append((answer.status_code, answer.text))
+            return seen
+
+        with ThreadPoolExecutor(3) as pool:
+            callers = [pool.submit(call_on) for _ in range(3)]
+            try:
+                for number in range(1, 4):
+                    service = {"environment_variables": {"MINE": str(number)}}
+                    change = {"name": made.name, "service_config": service}
+                    mask = {"paths": ["service_config.environment_variables"]}
+                    ended(functions.update_function(function=change, update_mask=mask))
+            finally:
+                over.set()
+            seen = [one for caller in callers for one in caller.result(timeout=SECONDS)]
+        assert {status for status, _ in seen} == {200}, [one for one in seen if one[0] != 200][:3]
+        assert called(made, "?env=MINE").json()["env"] == {"MINE": "3"}
+        until(lambda: len(list((emulator.state / "functions").glob(f"{made.name.rsplit('/')[-1]}-*"))) == 1)
+
 
 @pytest.fixture(scope="module")
 def echo(emulator: Emulator) -> Function:
@@ -448,6 +505,32 @@ class TestEnds:
         assert called(made).json()["pid"] != before
         assert gone(before)
         assert client_of(mine).get_function(name=made.name).state.name == "ACTIVE"
+
+    def test_callers_that_wait_for_a_start_keep_no_other_service_from_answering(self, mine: Emulator) -> None:
+        """More of them than the emulator has threads; also one that the function itself asks as it starts."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        code = f"""
+import os, time, urllib.request
+if os.path.exists({str(mine.state / "slow")!r}):
+    time.sleep(4)
+    urllib.request.urlopen("{mine.url}/cloudscheduler/v1/{PARENT}/jobs", timeout=20).read()
+{ECHO}"""
+        made = deployed(mine, code)
+        (mine.state / "slow").touch()
+        mine.kill()
+        mine.start()
+        callers = 60
+        with ThreadPoolExecutor(callers) as pool:
+            calls = [pool.submit(called, made) for _ in range(callers)]
+            time.sleep(1.5)  # all of them have come
+            for _ in range(3):
+                url = f"{mine.url}/cloudscheduler/v1/{PARENT}/jobs"
+                assert requests.get(url, timeout=10).status_code == 200
+                assert not any(call.done() for call in calls), "it waited for the function"
+            answers = [call.result(timeout=SECONDS) for call in calls]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.json()["pid"] for answer in answers}) == 1
 
     def test_a_deployment_that_a_kill_cuts_off_is_made_by_the_next_emulator(self, mine: Emulator) -> None:
         slow = f"import time; time.sleep(3)\n{ECHO}"

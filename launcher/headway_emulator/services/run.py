@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +32,10 @@ MOST_BYTES = 32 << 20
 HOLD_SECONDS = 25.0
 """Real time after which a virtual clock may step on although a function has not answered."""
 CONNECT_SECONDS = 5.0
+MOST_STARTS = 3
+"""Of one revision for one call: its process ended again, or another call came first."""
+MOST_REVISIONS = 10
+"""That a call is passed on to, each replaced as it began."""
 HOP_BY_HOP = (
     "connection",
     "keep-alive",
@@ -58,6 +63,15 @@ def service(world: World) -> Service:
         "any token is good; one instance for each function; nothing of Cloud Run's own API"
     )
     return Service("run", fidelity, [], [Calls(world)])
+
+
+@dataclass
+class _Call:
+    """A request on its way to a function, and the revision that has it now."""
+
+    request: Request
+    name: str
+    revision: Revision
 
 
 class Calls:
@@ -93,7 +107,7 @@ class Calls:
         if not _token(request):
             await _page(403, FORBIDDEN, request)(scope, receive, send)
             return
-        begun = time.monotonic()
+        begun, call = time.monotonic(), _Call(request, name, revision)
         status = 0
 
         async def noted(message: Any) -> None:
@@ -103,10 +117,10 @@ class Calls:
 
         try:
             with self._held():
-                await self._answer(request, name, revision, receive, noted)
+                await self._answer(call, receive, noted)
         finally:
             told = _told(request, status, time.monotonic() - begun)
-            await run_in_threadpool(self._world.functions.log(name, revision).request, told)
+            await run_in_threadpool(self._world.functions.log(name, call.revision).request, told)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -119,9 +133,8 @@ class Calls:
             letting.cancel()
             hold.release()
 
-    async def _answer(
-        self, request: Request, name: str, revision: Revision, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, call: _Call, receive: Receive, send: Send) -> None:
+        request = call.request
         try:
             body = await _body(request)
         except ClientDisconnect:
@@ -130,21 +143,21 @@ class Calls:
             await PlainTextResponse("Request Entity Too Large", 413)(request.scope, receive, send)
             return
         try:
-            await self._pass_on(request, body, name, revision, receive, send)
+            await self._pass_on(call, body, receive, send)
+        except NotServed:  # deleted meanwhile
+            await _page(404, NOT_FOUND, request)(request.scope, receive, send)
         except NotStarted as error:
             text = f"The request was aborted because there was no available instance: {error}.\n"
             await PlainTextResponse(text, 503)(request.scope, receive, send)
 
-    async def _pass_on(
-        self, request: Request, body: bytes, name: str, revision: Revision, receive: Receive, send: Send
-    ) -> None:
+    async def _pass_on(self, call: _Call, body: bytes, receive: Receive, send: Send) -> None:
         """To another instance where one was just ending: it has seen nothing of the request."""
         import httpx
 
         for left in (1, 0):
-            instance = await run_in_threadpool(self._world.functions.enter, name, revision)
+            instance = await self._entered(call)
             try:
-                await self._through(request, body, instance, revision, receive, send)
+                await self._through(call, body, instance, receive, send)
                 return
             except httpx.ConnectError as error:
                 await run_in_threadpool(instance.kill)
@@ -153,17 +166,30 @@ class Calls:
             finally:
                 await run_in_threadpool(instance.leave)
 
+    async def _entered(self, call: _Call) -> Instance:
+        """An instance of the revision that is served now: one that is replaced meanwhile is left alone."""
+        tried: list[str] = []
+        while len(set(tried)) <= MOST_REVISIONS:
+            call.revision, found = await run_in_threadpool(self._world.functions.enter, call.name)
+            if isinstance(found, Instance):
+                return found
+            tried.append(call.revision.name)
+            try:
+                await asyncio.wrap_future(found)
+            except NotStarted:
+                served = await run_in_threadpool(self._world.functions.revision, call.name)
+                if served.name == call.revision.name:
+                    raise
+            if tried.count(call.revision.name) > MOST_STARTS:
+                break
+        raise NotStarted("its process ends again and again")
+
     async def _through(
-        self,
-        request: Request,
-        body: bytes,
-        instance: Instance,
-        revision: Revision,
-        receive: Receive,
-        send: Send,
+        self, call: _Call, body: bytes, instance: Instance, receive: Receive, send: Send
     ) -> None:
         import httpx
 
+        request = call.request
         begun = False
 
         async def noted(message: Any) -> None:
@@ -173,7 +199,7 @@ class Calls:
 
         refusal: Response
         try:
-            async with asyncio.timeout(revision.timeout):
+            async with asyncio.timeout(call.revision.timeout):
                 await self._exchange(request, body, instance, noted)
                 return
         except TimeoutError:

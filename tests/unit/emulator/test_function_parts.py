@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -62,6 +65,16 @@ def deployed(functions: Functions) -> None:
     until(lambda: (functions._store.get(KIND, NAME) or {})["state"] != "DEPLOYING")
 
 
+def entered(functions: Functions) -> Instance:
+    """As a call enters: it waits for an instance that is being started, and asks again."""
+    for _ in range(3):
+        _, found = functions.enter(NAME)
+        if isinstance(found, Instance):
+            return found
+        found.result(60)
+    raise AssertionError("its process ends again and again")
+
+
 def until(question: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not question():
@@ -72,21 +85,20 @@ def until(question: Callable[[], object]) -> None:
 @pytest.mark.slow
 def test_an_idle_process_is_ended_and_the_next_call_starts_another(functions: Functions) -> None:
     deployed(functions)
-    revision = functions.revision(NAME)
-    first = functions.enter(NAME, revision)
-    assert functions.enter(NAME, revision) is first
+    first = entered(functions)
+    assert entered(functions) is first
     first.leave()
     time.sleep(0.8)
     assert first.alive, "somebody is still calling"
     assert httpx.get(f"http://127.0.0.1:{first.port}/").status_code == 200
     first.leave()
     until(lambda: not first.alive)
-    second = functions.enter(NAME, revision)
+    second = entered(functions)
     assert second is not first
     functions.close()
     assert not second.alive
     with pytest.raises(NotStarted):
-        functions.enter(NAME, revision)
+        entered(functions)
 
 
 def test_a_process_that_is_being_started_beside_another_is_ended_with_the_emulator(
@@ -106,6 +118,48 @@ def test_a_process_that_is_being_started_beside_another_is_ended_with_the_emulat
     monkeypatch.setattr(Instance, "start", start)
     functions._start(NAME, first)
     assert functions._all == set(started)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["replaced", "deleted"])
+def test_an_instance_that_began_while_its_revision_was_replaced_or_deleted_is_ended(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    deployed(functions)
+    old, first = functions.enter(NAME)
+    assert isinstance(first, Instance)
+    first.kill()
+    until(lambda: first.over)
+    begun, go_on = threading.Event(), threading.Event()
+    real = Instance.start
+
+    def start(instance: Instance, folder: Path, *more: Any) -> None:
+        if folder.name == old.name:
+            real(instance, folder, *more)
+            begun.set()
+            assert go_on.wait(60)
+            return
+        real(instance, folder, *more)
+
+    monkeypatch.setattr(Instance, "start", start)
+    _, coming = functions.enter(NAME)
+    assert isinstance(coming, Future)
+    assert functions.enter(NAME)[1] is coming, "it is started once for all that wait"
+    assert begun.wait(60)
+    if deleted:
+        functions.delete(NAME)
+    else:
+        functions.update(checked(functions))
+        until(lambda: functions.revision(NAME).name != old.name)
+        until(lambda: not functions._folder(old).exists())
+    go_on.set()
+    coming.result(60)
+    until(lambda: not [one for one in functions._all if one.alive] or not deleted)
+    if not deleted:
+        new, second = functions.enter(NAME)
+        assert isinstance(second, Instance)
+        assert new.name != old.name
+        until(lambda: [one for one in functions._all if one.alive] == [second])
+    assert old.name not in functions._instances
 
 
 def test_a_function_that_was_never_deployed_is_not_served(functions: Functions) -> None:

@@ -13,7 +13,7 @@ import string
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from headway_emulator.engine.builds.site import Ended
 from headway_emulator.engine.clock import Clock, Hold, timestamp
 from headway_emulator.engine.functions import source
 from headway_emulator.engine.functions.environment import of_instance
-from headway_emulator.engine.functions.instance import Instance, NotStarted
+from headway_emulator.engine.functions.instance import END_SECONDS, Instance, NotStarted
 from headway_emulator.engine.functions.log import FunctionLog
 from headway_emulator.engine.functions.source import BuildFailed
 from headway_emulator.engine.objects import Objects
@@ -82,9 +82,9 @@ class Functions:
         self._idle_seconds = idle_seconds
         self._deployers = ThreadPoolExecutor(DEPLOYERS, thread_name_prefix="deploy")
         self._lock = threading.Lock()
-        """Of the two below."""
+        """Of the three below."""
         self._instances: dict[str, Instance] = {}
-        self._starting: dict[str, threading.Lock] = {}
+        self._starting: dict[str, Future[None]] = {}
         self._all: set[Instance] = set()
         self._closed = False
 
@@ -137,20 +137,24 @@ class Functions:
             raise NotServed
         return Revision(served["revision"], served["number"], served["function"])
 
-    def enter(self, name: str, revision: Revision) -> Instance:
-        """A running instance for one call, which `leave` ends; started where none runs. NotStarted."""
-        for _ in range(3):
-            with self._lock:
-                instance = self._instances.get(revision.name)
-                starting = self._starting.setdefault(revision.name, threading.Lock())
+    def enter(self, name: str) -> tuple[Revision, Instance | Future[None]]:
+        """For one call: the revision that answers now, and its running instance, which `leave` ends.
+
+        Where none runs, one is being started: the future is done when it listens, or has NotStarted, and then
+        it is entered by asking again. Nothing waits here, in a thread that other services need. NotServed.
+        """
+        revision = self.revision(name)
+        with self._lock:
+            instance = self._instances.get(revision.name)
             if instance is not None and instance.enter():
-                return instance
-            with starting:
-                with self._lock:
-                    known = self._instances.get(revision.name)
-                if known is instance or known is None:
-                    self._start(name, revision).rest()
-        raise NotStarted("its process ends again and again")
+                return revision, instance
+            coming = self._starting.get(revision.name)
+            if coming is None:
+                coming = self._starting[revision.name] = Future()
+                coming.set_running_or_notify_cancel()  # it is everybody's: no caller can cancel it
+                words = (name, revision, coming)
+                threading.Thread(target=self._start_for_calls, args=words, daemon=True).start()
+        return revision, coming
 
     def log(self, name: str, revision: Revision) -> FunctionLog:
         return FunctionLog(self._store, self._clock, name, revision.name)
@@ -173,12 +177,13 @@ class Functions:
         """Every process is ended; what is being deployed is deployed again by the next emulator."""
         with self._lock:
             self._closed = True
-            instances = list(self._all)
+            instances, starting = list(self._all), list(self._starting.values())
         self._deployers.shutdown(wait=False, cancel_futures=True)
         for instance in instances:
             instance.kill()
         for instance in instances:
             instance.wait()
+        wait(starting, END_SECONDS)
         self._deployers.shutdown(wait=True)
         self._objects.close()
 
@@ -301,10 +306,35 @@ class Functions:
             raise NotStarted("the emulator is ending")
         return instance
 
+    def _start_for_calls(self, name: str, revision: Revision, coming: Future[None]) -> None:
+        failure: NotStarted | None = None
+        try:
+            self._start(name, revision).rest()
+            self._settle(name, revision)
+        except NotStarted as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - else its callers would wait for ever
+            if not self._closed:
+                traceback.print_exc(file=sys.stderr)
+            failure = NotStarted(f"internal error of the emulator: {error}")
+        with self._lock:
+            self._starting.pop(revision.name, None)
+        if failure is None:
+            coming.set_result(None)
+        else:
+            coming.set_exception(failure)
+
+    def _settle(self, name: str, revision: Revision) -> None:
+        """Whoever replaced or deleted the revision while its instance began did not see the instance."""
+        try:
+            if self.revision(name).name != revision.name:
+                self._retire(revision.name)
+        except NotServed:
+            self._discard(revision.name)
+
     def _retire(self, revision: str) -> None:
         with self._lock:
             instance = self._instances.pop(revision, None)
-            self._starting.pop(revision, None)
         if instance is not None:
             instance.retire()
             threading.Thread(target=self._remove, args=(instance, revision), daemon=True).start()
@@ -319,7 +349,6 @@ class Functions:
     def _discard(self, revision: str) -> None:
         with self._lock:
             instance = self._instances.pop(revision, None)
-            self._starting.pop(revision, None)
         if instance is not None:
             instance.kill()
             instance.wait()
