@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from headway.cloud import functions, scheduler
+from headway.cloud import functions, scheduler, vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.functions import Function
 from headway.cloud.scheduler import ClockJob
@@ -25,10 +25,10 @@ from headway.jobs.past import runs_of
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.versions import last_version
 from headway.source import function
-from headway.spec.layout import BucketLayout
+from headway.spec.layout import LABEL_SCHEDULE, BucketLayout
 from headway.spec.place import Place
 from headway.spec.retries import Retries, retries
-from headway.spec.scheduled import Scheduled, Source, Tick
+from headway.spec.scheduled import Scheduled, Tick
 from headway.spec.status import RunStatus
 
 WATCH_CRON = "*/5 * * * *"
@@ -351,18 +351,37 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     services = services or Services(place)
     scheduled = ticks.read_schedule(name, services)
     found = list(_ticks(name, services, limit))
-    states = {run_id: job.state for run_id, job in runs_of(scheduled.plan, services).items()}
+    runs = runs_of(scheduled.plan, services)
     models = _promotions(scheduled, found, services)
-    seen: set[Source] = set()
-    views = []
+    views, newer = [], False
     for each in found:
-        overtaken = each.state == "waiting" and each.source in seen
-        told = {"reason": f"{each.reason}; the next one came first"} if overtaken else {}
-        seen.add(each.source)
-        state = states.get(each.run_id) if each.run_id else None
+        told: dict[str, Any] = {}
+        if each.state == "waiting" and (why := _given_up(each, scheduled, runs, newer_of_the_clock=newer)):
+            told = {"state": "skipped", "reason": f"{each.reason}; {why}"}
+        newer = newer or each.source == "cron"
+        job = runs.get(each.run_id) if each.run_id else None
         promotion = models.get(each.run_id) if each.run_id else None
-        views.append(TickView(tick=each.model_copy(update=told), run_state=state, promotion=promotion))
+        tick = each.model_copy(update=told)
+        views.append(TickView(tick=tick, run_state=job.state if job else None, promotion=promotion))
     return views
+
+
+def _given_up(
+    tick: Tick, scheduled: Scheduled, runs: Mapping[str, vertex.Job], *, newer_of_the_clock: bool
+) -> str | None:
+    """Why nobody brings a waiting tick back any more; None where it is still looked at again."""
+    if tick.source == "watch":  # by the rule of `triggers.events`
+        begun = {
+            run_id: job.created
+            for run_id, job in runs.items()
+            if job.labels.get(LABEL_SCHEDULE) == scheduled.name and job.created and job.created >= tick.time
+        }
+        first = min(begun, key=lambda run_id: begun[run_id], default=None)
+        return f"{first} began meanwhile" if first else None
+    if newer_of_the_clock:
+        return "the next one came first"
+    asked = timedelta(seconds=retries("queue").longest_s + scheduler.ATTEMPT_S)
+    return "it waited for a day" if datetime.now(UTC) - tick.time > asked else None
 
 
 def _promotions(scheduled: Scheduled, found: Sequence[Tick], services: Services) -> dict[str, str]:

@@ -20,6 +20,8 @@ BEAT_S = 2.0
 CHANGE_S = 0.5
 """A change is written this soon; Cloud Storage takes one write a second of one object."""
 FINAL_WAIT_S = 10.0
+LATE_WAIT_S = 60.0
+"""For a beat that a slow server still has when the last status is written: as long as a request may last."""
 LAST_PAUSES_S = (0.5, 2.0, 0.0)
 
 
@@ -51,6 +53,9 @@ class Heartbeat:
         if self._store is not None:
             self._thread.join(FINAL_WAIT_S)
             self._write_last()
+            if self._thread.is_alive():  # what it sent earlier may arrive later, and would stand for ever
+                self._thread.join(LATE_WAIT_S)
+                self._write_last()
 
     @property
     def status(self) -> RunStatus:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -221,12 +222,42 @@ def test_a_tick_that_still_waited_when_the_next_one_came_is_told_so(
     create: Callable[..., ScheduleView], world: MemoryPlace
 ) -> None:
     create()
-    for day in (1, 2):
-        time = datetime(2026, 3, day, 3, tzinfo=UTC)
-        tick = Tick(schedule="tiny", source="cron", time=time, state="waiting", reason="x runs", updated=time)
-        world.store.write(LAYOUT.tick("tiny", time, "cron"), tick.model_dump_json().encode())
+    for hours in (1, 2):
+        waits(world, "cron", datetime.now(UTC) - timedelta(hours=hours))
+    assert told(world) == [("waiting", "x runs"), ("skipped", "x runs; the next one came first")]
+
+
+def waits(world: MemoryPlace, source: Literal["cron", "watch"], time: datetime) -> None:
+    tick = Tick(schedule="tiny", source=source, time=time, state="waiting", reason="x runs", updated=time)
+    world.store.write(LAYOUT.tick("tiny", time, source), tick.model_dump_json().encode())
+
+
+def told(world: MemoryPlace) -> list[tuple[str, str]]:
     rows = schedules.history("tiny", PLACE, services=world.services)
-    assert [row.tick.reason for row in rows] == ["x runs", "x runs; the next one came first"]
+    return [(row.tick.state, row.tick.reason) for row in rows if row.tick.source != "run"]
+
+
+def test_a_tick_of_the_clock_waits_for_a_day_and_then_it_is_over(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    create("schedule.overlap=queue")
+    waits(world, "cron", datetime.now(UTC) - timedelta(hours=23))
+    assert told(world) == [("waiting", "x runs")]
+    world.store.objects = {name: data for name, data in world.store.objects.items() if "/ticks/" not in name}
+    waits(world, "cron", datetime.now(UTC) - timedelta(hours=25))
+    assert told(world) == [("skipped", "x runs; it waited for a day")]
+
+
+def test_a_tick_of_a_trigger_that_another_run_overtook_is_told_so(
+    create: Callable[..., ScheduleView], world: MemoryPlace
+) -> None:
+    """What set it off is no longer new to the watch: nobody brings the tick back."""
+    create("schedule.triggers={data: {}}")
+    waits(world, "watch", datetime.now(UTC) - timedelta(days=3))
+    waits(world, "watch", datetime.now(UTC) - timedelta(minutes=1))
+    assert told(world)[0] == ("waiting", "x runs"), "it is looked at every five minutes, for ever"
+    run_id = schedules.run("tiny", PLACE, services=world.services).run_id
+    assert told(world) == [("skipped", f"x runs; {run_id} began meanwhile")] * 2
 
 
 @pytest.mark.parametrize("document", [b'{"version": 2}', b'{"version": 1, "sched', b"[]", b"\xff"])

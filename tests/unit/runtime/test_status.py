@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +91,26 @@ def test_nodes_other_than_the_chief_write_nothing(tmp_path: Path) -> None:
     with Heartbeat("run", None, "status.json", tmp_path) as heartbeat:
         heartbeat.update(phase="training")
         assert heartbeat.status.phase == "training"
+
+
+@pytest.mark.parametrize("slow_s", [0.3, 0.05], ids=["longer than the end waits", "shorter"])
+def test_a_beat_that_arrives_after_the_last_status_does_not_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow_s: float
+) -> None:
+    """The server takes the document at once, and writes it when it likes."""
+    monkeypatch.setattr(status, "FINAL_WAIT_S", 0.1)
+    begun = threading.Event()
+
+    class Slow(MemoryStore):
+        def write(self, name: str, data: bytes, **how: Any) -> bool:
+            if threading.current_thread().name == "heartbeat":
+                begun.set()
+                time.sleep(slow_s)
+            return super().write(name, data, **how)
+
+    store = Slow()
+    with Heartbeat("run", store, "status.json", tmp_path) as heartbeat:
+        assert begun.wait(5)
+        heartbeat.update(phase="done", exit_code=0)
+    time.sleep(2 * slow_s)
+    assert _read(store).phase == "done"
