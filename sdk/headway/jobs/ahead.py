@@ -49,6 +49,8 @@ def ahead(
     return replace(simulate(loaded.spec.schedule, world), price_date=plan.price_date)
 
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+"""What is played ahead must come to its end before the calendar does."""
 _NO_CODE = CodePin(digest="", files=0, size=0)
 _NO_IMAGE = ImagePin(digest="", base="", uri="")
 
@@ -112,4 +114,6 @@ def _time(schedule: Schedule, text: str, flag: str) -> datetime:
         raise InputError(
             f"{flag}: {text!r} is no date", hint="write 2026-12-07 or 2026-12-07T03:00"
         ) from error
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise InputError(f"{flag}: {text!r} is not in the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return (found if found.tzinfo else found.replace(tzinfo=clock_of(schedule.tz))).astimezone(UTC)

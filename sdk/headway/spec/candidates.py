@@ -118,14 +118,17 @@ def longest(limits: Limits, attempts: Sequence[Candidate]) -> timedelta:
         )
     if not dearest:
         return limits.timeout
-    paid = timedelta(seconds=int(limits.budget / dearest * 3600))
+    seconds = limits.budget / dearest * 3600
+    if seconds >= limits.timeout.total_seconds():
+        return limits.timeout
+    paid = timedelta(seconds=int(seconds))
     if paid < SHORTEST:
         raise Unfit(
             "limits.budget",
             f"${limits.budget:,.2f} pays for {format_duration(paid)} at ${dearest:,.2f} an hour",
             hint=f"a minute costs ${dearest / 60:,.2f}; startup alone takes several",
         )
-    return min(limits.timeout, paid)
+    return paid
 
 
 def check(resources: Resources, limits: Limits, facts: Catalogue | None = None) -> None:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from headway.spec.promotion import Promotion
 from headway.spec.schedule import Schedule
-from headway.spec.section import Duration, Section
+from headway.spec.section import Duration, Section, Timeout
 from headway.spec.sweep import Sweep
 
 Scalar = bool | int | float | str
@@ -104,9 +104,9 @@ class Tracking(Section):
 class Limits(Section):
     """What ends a run that its code does not end."""
 
-    timeout: Duration = timedelta(days=1)
+    timeout: Timeout = timedelta(days=1)
     """Longest time that the job may run: `90s`, `45m`, `2h`, `1h30m`."""
-    budget: Annotated[float | None, Field(gt=0)] = None
+    budget: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     """Most that the run may cost, in USD by list prices: it shortens the timeout."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from headway.spec.section import Duration, Section, parse_duration
+from headway.spec.section import Section, Timeout, parse_duration
 
 CHAMPION = "champion"
 """The alias that a promotion moves, where the config names no other."""
@@ -48,7 +48,7 @@ class Promotion(Section):
     """`module:function` of the run's code: (model: Path, data: Path) -> dict of numbers."""
     max_regression: dict[str, Loss] = Field(default_factory=dict)
     """Most that a metric may fall behind the champion's, by its name or a pattern: `{"slice/*": 0.02}`."""
-    timeout: Duration = parse_duration("1h")
+    timeout: Timeout = parse_duration("1h")
     """Longest time that one evaluation may take."""
 
     @property

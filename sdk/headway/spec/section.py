@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -14,21 +14,26 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[dhms])+$")
+_LONGEST_S = 100 * 366 * 86400
+"""A hundred years: added to any date of a job, it is a date still."""
 
 
 def parse_duration(text: object) -> timedelta:
     """Read `90s`, `45m`, `2h`, `1h30m`, `7d` or a number of seconds.
 
-    Raises ValueError where it is neither.
+    Raises ValueError where it is neither, or negative, or longer than any job.
     """
     if isinstance(text, timedelta):
         return text
+    seconds: float | None = None
     if isinstance(text, int | float) and not isinstance(text, bool):
-        return timedelta(seconds=text)
-    if isinstance(text, str) and _DURATION.match(text.strip()):
+        seconds = text
+    elif isinstance(text, str) and _DURATION.match(text.strip()):
         parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text.strip())
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    raise ValueError(f"{text!r} is no duration; write for example 90s, 45m, 2h or 1h30m")
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds is None or not 0 <= seconds <= _LONGEST_S:
+        raise ValueError(f"{text!r} is no duration; write for example 90s, 45m, 2h or 1h30m")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -48,6 +53,17 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": ["string", "number"], "examples": ["2h", "1h30m", "90s"]}),
 ]
+
+
+def _lasting(value: timedelta) -> timedelta:
+    """Google takes a timeout of zero for none, and then ends nothing for days."""
+    if value < timedelta(seconds=1):
+        raise ValueError(f"{value.total_seconds():g}s is less than a second; write for example 45m or 2h")
+    return value
+
+
+Timeout = Annotated[Duration, AfterValidator(_lasting)]
+"""A duration after which something is ended."""
 
 
 class Section(BaseModel):

@@ -55,6 +55,11 @@ def test_a_key_like_no_other_is_answered_with_those_there_are(refused: Refused) 
             "3:11: args.x must be a number, text, true, false, or a list of these, not a list",
         ),
         ("limits: {timeout: 2 hours}", "3:19: limits.timeout: '2 hours' is no duration"),
+        ("limits: {timeout: -5}", "3:19: limits.timeout: -5 is no duration"),
+        ("limits: {timeout: .inf}", "3:19: limits.timeout: inf is no duration"),
+        ("limits: {timeout: 0}", "3:19: limits.timeout: 0s is less than a second"),
+        ("limits: {timeout: 0.4}", "3:19: limits.timeout: 0.4s is less than a second"),
+        ("limits: {budget: .inf}", "3:18: limits.budget: it should be a finite number"),
         (
             "environment: {env: {A-B: x}}",
             "3:21: 'A-B' cannot be the name of an environment variable",

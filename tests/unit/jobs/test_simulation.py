@@ -159,6 +159,8 @@ def test_data_every_so_often_comes_from_the_beginning_on() -> None:
         ({"days": 100_000}, "--days 100000 is not from 1"),
         ({"start": "soon"}, "--from: 'soon' is no date"),
         ({"data_at": ["32"]}, "--data-at: '32' is no date"),
+        ({"start": "9999-12-20"}, "--from: '9999-12-20' is not in the years 1970 to 9000"),
+        ({"start": "0001-01-01"}, "--from: '0001-01-01' is not in the years 1970 to 9000"),
         ({"outages": ["2026-07-03"]}, "has no end"),
         ({"outages": ["2026-07-03..2026-07-01"]}, "ends before it begins"),
         ({"takes": timedelta()}, "--takes must be longer"),

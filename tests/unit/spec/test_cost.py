@@ -58,6 +58,7 @@ def test_spot_buys_more_time_than_on_demand() -> None:
 def test_the_shorter_of_timeout_and_budget_holds() -> None:
     assert limited(A100, budget=1000, timeout="2h").timeout_s == 7200
     assert limited(A100, budget=4, timeout="2h").timeout_s < 3600
+    assert limited(A100, budget=1e300, timeout="2h").timeout_s == 7200
 
 
 @pytest.mark.parametrize("resources", [{"gpu": "b200"}, {"gpu": "a100", "regions": ["me-west1"]}])
