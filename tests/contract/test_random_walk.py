@@ -19,7 +19,7 @@ from google.cloud.aiplatform_v1 import JobServiceClient
 from tests.contract.conftest import containers_of, job_client
 from tests.contract.servers import PARENT, Emulator, until
 from tests.contract.walking import SIGNALS, all_replicas, has_ended, replicas, walking_job
-from tests.unit.emulator.model import FINAL, Model
+from tests.unit.emulator.model import FINAL, NOTICE, Model
 
 STEPS = int(os.environ.get("HEADWAY_WALK_STEPS", "150"))
 JOBS_AT_ONCE = 4
@@ -122,8 +122,10 @@ class Walk:
         del self.model.jobs[name]
 
     def preempt(self) -> None:
-        jobs = self.model.jobs
-        choices = [(n, t) for n, t in self.running() if not jobs[n].stopping and t not in jobs[n].taken]
+        """Of a job's machines no two in the same second: which replica dies first is then anybody's guess."""
+        jobs, at = self.model.jobs, self.model.now + NOTICE
+        free = [(n, t) for n, t in self.running() if not jobs[n].stopping and t not in jobs[n].taken]
+        choices = [(n, t) for n, t in free if at not in jobs[n].taken.values()]
         if not choices:
             return
         name, task = self.chance.choice(choices)
