@@ -49,8 +49,9 @@ demo: setup base data wheelhouse ## the main job: a real model trained by an emu
 	@launch submit --local --wait --again --gpu a100 $(EXAMPLE)/config.yaml \
 		environment.wheelhouse=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt)
 
-weather: setup ## four years of retraining on the local stack, as processes (or MONTHS, the wrong delivery BAD)
-	@cd examples/weather && python -W ignore simulate.py --months $(or $(MONTHS),48) --bad $(or $(BAD),2014-07)
+weather: setup $(if $(filter docker,$(JOBS)),base wheelhouse) ## four years of retraining on the local stack (or MONTHS; BAD, the wrong delivery; JOBS=docker, in containers)
+	@cd examples/weather && python -W ignore simulate.py --name $(or $(NAME),weather) --months $(or $(MONTHS),48) --bad $(or $(BAD),2014-07) \
+		$(if $(filter docker,$(JOBS)),--executor docker environment.wheelhouse=$$($(CURDIR)/containers/wheelhouse.sh $(EXAMPLE)/requirements.txt))
 
 test: setup base data wheelhouse ## the whole suite (or PYTEST_ARGS); HEADWAY_REQUIRE_DOCKER=1 makes a missing engine a failure
 	@HEADWAY_TEST_WHEELHOUSE=$$(containers/wheelhouse.sh $(EXAMPLE)/requirements.txt); export HEADWAY_TEST_WHEELHOUSE; \

@@ -1,11 +1,13 @@
-"""Cases from days, the model, and what it is judged by. Torch and pandas only: an evaluation starts fast."""
+"""Cases from days, the model, and what it is judged by. Torch and NumPy only: an evaluation starts fast."""
 
 from __future__ import annotations
 
+import csv
+from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -17,24 +19,33 @@ HELD_OUT = 24
 SEASONS = ("winter", "spring", "summer", "autumn")
 
 
-def days(folder: Path) -> pd.DataFrame:
-    """All days below a folder of CSV files, one a month, in order."""
+class Days(NamedTuple):
+    """Days in order, and their values, one row a day and a column each of COLUMNS."""
+
+    dates: list[date]
+    values: np.ndarray
+
+
+def days(folder: Path) -> Days:
+    """All days below a folder of CSV files, one a month."""
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise FileNotFoundError(f"no days in {folder}: run simulate.py, which delivers them")
-    return pd.concat([pd.read_csv(file, parse_dates=["date"]) for file in files], ignore_index=True)
+    rows = [row for file in files for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())]
+    values = np.array([[row[name] for name in COLUMNS] for row in rows], np.float32)
+    return Days([date.fromisoformat(row["date"]) for row in rows], values)
 
 
-def cases(table: pd.DataFrame, *, held_out: bool) -> tuple[Tensor, Tensor, list[str]]:
+def cases(known: Days, *, held_out: bool) -> tuple[Tensor, Tensor, list[str]]:
     """Inputs (n, 14), targets in degrees (n,) and seasons (n) of days that are held out, or that are not."""
-    dates, values = table["date"], table[COLUMNS].to_numpy(np.float32)
+    dates, values = known
     inputs, targets, seasons = [], [], []
     span = DAYS + AHEAD - 1
-    for row in range(span, len(table)):
+    for row in range(span, len(dates)):
         day = dates[row]
         unbroken = (day - dates[row - span]).days == span  # no month is missing in between
         if unbroken and (day.day >= HELD_OUT) == held_out:
-            angle = 2 * np.pi * day.day_of_year / 365.25
+            angle = 2 * np.pi * day.timetuple().tm_yday / 365.25
             season = [np.sin(angle), np.cos(angle)]
             inputs.append(np.concatenate([values[row - span : row - AHEAD + 1].ravel(), season]))
             targets.append(values[row, 0])

@@ -13,7 +13,17 @@ OUTAGE_S = 300.0
 REFUSALS_S = 60.0
 """So long may it say no: a rate limit passes within the minute, a missing role does not."""
 
+_SHORTEST_S, _LONGEST_S, _PART = 0.3, 5.0, 0.03
+
 T = TypeVar("T")
+
+
+def pause_after(waited: float) -> float:
+    """Seconds until the next look at what goes on in Google, after `waited` seconds of waiting for it.
+
+    A small part of what it has taken so far, so that the end of what is short is not seen late.
+    """
+    return min(max(_SHORTEST_S, waited * _PART), _LONGEST_S)
 
 
 def patiently(ask: Callable[[], T], *, until: float | None = None) -> T:

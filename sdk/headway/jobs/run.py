@@ -20,7 +20,7 @@ from headway.cloud.storage import ObjectStore, StoredObject, split_uri
 from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError, Unreadable
 from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attempts
 from headway.jobs.claim import read_plan
-from headway.jobs.patience import patiently
+from headway.jobs.patience import patiently, pause_after
 from headway.jobs.progress import Progress, Silent
 from headway.spec.cost import Cost, cost
 from headway.spec.layout import LABEL_NAME, LABEL_RUN, BucketLayout
@@ -230,16 +230,17 @@ class Run:
         return self._job or self.job()
 
     def _polls(self, deadline: float | None, progress: Progress) -> Iterator[vertex.Job]:
-        """The job at each look, the last time when it has ended; looks grow rarer, from 0.3 to 5 seconds."""
-        pause = 0.3
+        """The job at each look, the last time when it has ended; see `pause_after`."""
+        began = time.monotonic()
         while True:
             job = patiently(self.job, until=deadline)
             while goes_on(job, self.plan):
                 _, job = obtain(self.plan, self._services, progress)
-                self._job, pause = job, 0.3
+                self._job, began = job, time.monotonic()
             yield job
             if job.state in vertex.ENDED:
                 return
+            pause = pause_after(time.monotonic() - began)
             if deadline is not None and time.monotonic() + pause > deadline:
                 words = self._services.place.words
                 raise DeadlinePassed(
@@ -247,7 +248,6 @@ class Run:
                     hint=f"it goes on; follow it with: launch logs -f{words} {self.run_id}",
                 )
             time.sleep(pause)
-            pause = min(pause * 1.15, 5.0)
 
 
 def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:

@@ -17,7 +17,7 @@ from headway.errors import DeadlinePassed, NotFound, Refused, Unreadable
 from headway.jobs import sweep_tracking
 from headway.jobs.attempts import find_job, goes_on, obtain
 from headway.jobs.claim import read_sweep
-from headway.jobs.patience import patiently
+from headway.jobs.patience import patiently, pause_after
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.sweep_view import SweepView, TrialView, bare_view, label, pin_of, trial_views, view_of
 from headway.spec.layout import LABEL_RUN, LABEL_SWEEP
@@ -168,25 +168,25 @@ class Sweep:
         return self._earlier
 
     def _polls(self, deadline: float | None, progress: Progress) -> Iterator[TuningJob]:
-        """The job at each look, the last time when it has ended; looks grow rarer, from 0.5 to 5 seconds."""
-        pause = 0.5
+        """The job at each look, the last time when it has ended; see `pause_after`."""
+        began = time.monotonic()
         while True:
             job = patiently(self.job, until=deadline)
             while goes_on(job, self.plan):
                 _, other = obtain(self.plan, self.services, progress)
-                self._job, pause = None, 0.5
+                self._job, began = None, time.monotonic()
                 job = self.services.tuning(other.region).get(other.name)
             self._job = job
             yield job
             if job.state in vertex.ENDED:
                 return
+            pause = pause_after(time.monotonic() - began)
             if deadline is not None and time.monotonic() + pause > deadline:
                 raise DeadlinePassed(
                     f"{self.sweep_id} still reads {job.state}",
                     hint=f"it goes on: launch sweep status{self.services.place.words} {self.sweep_id}",
                 )
             time.sleep(pause)
-            pause = min(pause * 1.15, 5.0)
 
 
 def attach_sweep(sweep_id: str, place: Place, *, services: Services | None = None) -> Sweep:

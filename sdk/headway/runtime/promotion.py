@@ -332,7 +332,7 @@ class _Files:
             self.store(result)
             if run_id is not None:
                 files = [folder / DOCUMENT, folder / TABLE]
-                log_files(self.plan.tracking.uri, run_id, files, "promotion")
+                log_files(self.plan.tracking.uri, run_id, files, folder, "promotion")
         except (HeadwayError, OSError) as error:
             self.heartbeat.warning(f"the comparison is not stored everywhere: {error}")
 

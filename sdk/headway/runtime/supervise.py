@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from headway.errors import HeadwayError
@@ -23,6 +24,8 @@ from headway.tracking.spool import Spool
 
 PRIMARY = "mlflow"
 """The sink whose run the status names."""
+ARTIFACTS = "outputs"
+"""The folder of a run's artifacts that outputs are stored in."""
 SAMPLE_S = 5.0
 TRACKING_DEADLINE_S = 30.0
 HURRIED_S = 8.0
@@ -93,6 +96,7 @@ class Supervision:
             raise
         finally:
             self._deliver(outcome, signals, started)
+        self._log_artifacts(signals)
         # W&B's offline files lie there, whole only now
         self._outputs.look(final=True)
         say(f"checkpoints, outputs and tracking delivered in {time.monotonic() - started:.1f} s")
@@ -101,6 +105,25 @@ class Supervision:
         """Where the model lies in the bucket: a file, or a folder with a slash at the end."""
         below = model.relative_to(self._folders.model).as_posix()
         return f"{self._targets.model}/{'' if below == '.' else below}"
+
+    def _log_artifacts(self, signals: Signals) -> None:
+        """Store in MLflow too what the plan wants of the outputs; a failure is a warning."""
+        root, run_id = self._folders.outputs, self._heartbeat.status.tracking_run_id
+        chosen = [
+            path
+            for path in publish.files_below(root)
+            if any(
+                fnmatchcase(path.relative_to(root).as_posix(), each) for each in self._plan.tracking.artifacts
+            )
+        ]
+        if not chosen or run_id is None or signals.received is not None:
+            return
+        from headway.tracking.mlflow_sink import log_files
+
+        try:
+            log_files(self._plan.tracking.uri, run_id, chosen, root, ARTIFACTS)
+        except (HeadwayError, OSError) as error:
+            self._heartbeat.warning(f"not all of tracking.artifacts is in MLflow: {error}")
 
     def _upload(self, code: int, bundle: frozenset[str]) -> None:
         folders, targets, stores = self._folders, self._targets, self._stores

@@ -92,6 +92,8 @@ class Tracking(Section):
     """Mirror the run to Weights & Biases (offline where there is no WANDB_API_KEY)."""
     register_as: Annotated[str | None, Field(alias="register")] = None
     """Registered model that the final model becomes a version of."""
+    artifacts: tuple[str, ...] = ()
+    """Files of the run's outputs that are stored in MLflow too, below `outputs/`: names or patterns."""
 
     model_config = ConfigDict(
         frozen=True,

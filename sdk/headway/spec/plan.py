@@ -77,6 +77,7 @@ class TrackingPin(_Value):
     experiment: str
     wandb: bool
     register_as: str | None
+    artifacts: tuple[str, ...] = ()
 
 
 class Plan(_Value):
@@ -263,6 +264,7 @@ def make_plan(
             experiment=spec.tracking.experiment or spec.name,
             wandb=spec.tracking.wandb,
             register_as=spec.tracking.register_as,
+            artifacts=spec.tracking.artifacts,
         ),
         promote=spec.promote.pin() if spec.promote else None,
         project=place.project,

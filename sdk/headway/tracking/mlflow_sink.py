@@ -146,17 +146,17 @@ class MLflowSink:
         self._params |= fresh
 
 
-def log_files(uri: str, run_id: str, files: Sequence[Path], folder: str) -> None:
-    """Send files to a folder of a run's artifacts, also after its end. Raises RemoteError.
+def log_files(uri: str, run_id: str, files: Sequence[Path], root: Path, folder: str) -> None:
+    """Send files, named as below `root`, to a folder of a run's artifacts, also after its end.
+
+    Raises RemoteError.
 
     To be called where a sink was opened: the client's settings are made there.
     """
     from mlflow import MlflowClient
 
     with _calling(uri):
-        client = MlflowClient(tracking_uri=uri)
-        for file in files:
-            client.log_artifact(run_id, str(file), folder)
+        models.upload_below(MlflowClient(tracking_uri=uri), run_id, files, root, folder, set())
 
 
 def _metrics(event: Event) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,20 @@ def upload(client: Any, run_id: str, model: Path, sent: set[Path]) -> None:
 
     `sent` remembers what has arrived, for a call after a failure.
     """
-    for path in [model] if model.is_file() else sorted(model.rglob("*")):
-        if path in sent or not path.is_file():
+    files = [model] if model.is_file() else [path for path in sorted(model.rglob("*")) if path.is_file()]
+    upload_below(client, run_id, files, model.parent, ARTIFACTS, sent)
+
+
+def upload_below(
+    client: Any, run_id: str, files: Iterable[Path], root: Path, folder: str, sent: set[Path]
+) -> None:
+    """Send files to a folder of the run's artifacts, named as below `root`, save those in `sent`."""
+    for path in files:
+        if path in sent:
             continue
-        below = path.relative_to(model.parent).parent
+        below = path.relative_to(root).parent
         with _patience(path.stat().st_size):
-            client.log_artifact(run_id, str(path), ARTIFACTS if below == Path() else f"{ARTIFACTS}/{below}")
+            client.log_artifact(run_id, str(path), folder if below == Path() else f"{folder}/{below}")
         sent.add(path)
 
 

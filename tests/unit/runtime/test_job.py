@@ -7,15 +7,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from headway.errors import RemoteError
 from headway.runtime import job, process, publish, supervise
 from headway.runtime.status import Heartbeat
+from headway.tracking import mlflow_sink
 from headway.tracking.spool import SpoolReader
-from tests.unit.runtime.world import RUN, World, put_folder
+from tests.unit.runtime.world import NOBODY, RUN, World, put_folder
 from tests.unit.tracking.memory import MemorySink
 
 
@@ -85,6 +87,37 @@ def test_a_run_goes_from_the_plan_to_the_bucket(world: World, sink: MemorySink) 
     assert sink.params == {"depth": 3}
     assert sink.outcome is not None
     assert (sink.outcome.state, sink.outcome.model) == ("finished", world.folders.model / "model.ckpt")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_outputs_that_are_artifacts_are_kept_in_mlflow_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    logged: list[tuple[str, str, list[str], str]] = []
+
+    def log_files(uri: str, run_id: str, files: Sequence[Path], root: Path, folder: str) -> None:
+        if not answers:
+            raise RemoteError("no answer")
+        logged.append((uri, run_id, [file.relative_to(root).as_posix() for file in files], folder))
+
+    monkeypatch.setattr(mlflow_sink, "log_files", log_files)
+    plots = (
+        TRAIN
+        + """
+plots = pathlib.Path(os.environ["HEADWAY_OUTPUTS"], "plots")
+plots.mkdir()
+(plots / "loss.png").write_text("e")
+"""
+    )
+    data = put_folder(world.store, "data", {"a.txt": "pinned"})
+    world.submit({"train.py": plots}, data=[data], env=SDK, artifacts=["report.*", "plots/*", "absent.html"])
+    assert job.run(world.container()) == 0
+    assert set(world.objects("outputs/")) >= {"report.txt", "plots/loss.png", "seen.json"}
+    if answers:
+        assert logged == [(NOBODY, "1", ["plots/loss.png", "report.txt"], "outputs")]
+        assert world.status.warnings == ()
+    else:
+        assert world.status.warnings == ("not all of tracking.artifacts is in MLflow: no answer",)
 
 
 def test_no_secret_is_in_the_plan_or_the_status(world: World) -> None:

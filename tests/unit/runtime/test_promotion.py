@@ -37,6 +37,14 @@ def evaluate(model, data):
 def breaks(model, data):
     raise ValueError("layer 3 does not fit")
 
+def leaves_late(model, data):
+    import atexit, threading, time
+    late = pathlib.Path(os.environ["HEADWAY_OUTPUTS"])
+    threading.Thread(target=lambda: (time.sleep(0.3), (late / "thread.txt").write_text("a"))).start()
+    atexit.register(lambda: (late / "exit.txt").write_text("b"))
+    print("the last line", end="")
+    return {"acc": 0.9}
+
 def dies(model, data):
     os.kill(os.getpid(), 9)
 
@@ -124,8 +132,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gated:
     monkeypatch.setattr(publish, "LOOK_S", 0.05)
     monkeypatch.setattr(promotion, "registry", lambda *_: gated.registry)
 
-    def log_files(uri: str, run_id: str, files: Sequence[Path], folder: str) -> None:
-        gated.artifacts += [f"{folder}/{file.name}" for file in files]
+    def log_files(uri: str, run_id: str, files: Sequence[Path], root: Path, folder: str) -> None:
+        gated.artifacts += [f"{folder}/{file.relative_to(root)}" for file in files]
 
     monkeypatch.setattr(mlflow_sink, "log_files", log_files)
     return gated
@@ -202,6 +210,12 @@ def test_an_evaluation_that_fails_leaves_the_run_a_success_and_says_what_happene
     assert any(why in warning for warning in world.status.warnings)
     if function == "breaks":
         assert "ValueError: layer 3 does not fit" in capfd.readouterr().err
+
+
+def test_what_an_evaluation_does_at_its_end_is_done(world: Gated) -> None:
+    assert world.run({"acc": 0.95}, evaluate="train:leaves_late").outcome == "promoted"
+    kept = world.objects("outputs/evaluation/challenger/")
+    assert kept == {"thread.txt": b"a", "exit.txt": b"b"}
 
 
 def test_an_evaluation_has_a_deadline(world: Gated) -> None:

@@ -120,6 +120,7 @@ def make_plan(
     secrets: Mapping[str, str] | None = None,
     tracking_uri: str = NOBODY,
     register: str | None = None,
+    artifacts: Sequence[str] = (),
     wandb: bool = False,
     promote: PromotePin | None = None,
 ) -> Plan:
@@ -141,7 +142,13 @@ def make_plan(
         regions=("us-central1",),
         candidates=(Candidate(region="us-central1", gpu=None, type="n1-standard-4"),),
         timeout_s=600,
-        tracking=TrackingPin(uri=tracking_uri, experiment="digits", wandb=wandb, register_as=register),
+        tracking=TrackingPin(
+            uri=tracking_uri,
+            experiment="digits",
+            wandb=wandb,
+            register_as=register,
+            artifacts=tuple(artifacts),
+        ),
         promote=promote,
         project="p",
         bucket=BUCKET,
