@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+import requests
 
 from tests.e2e.conftest import ROOT, Launcher
 
@@ -29,10 +30,22 @@ def test_the_months_go_by_and_a_wrong_delivery_does_not_take_the_alias(
     assert played.returncode == 0, played.stdout + played.stderr
     assert "rolled back: champion was version 2, and is version 1 again" in played.stdout
 
+    assert "6 ticks in " in played.stdout
+
     ticks: Any = launch_without_engine.json("schedule", "history", "--local", "weather")
-    assert [tick["state"] for tick in ticks if tick["source"] == "run"] == ["skipped", *["started"] * 4]
+    assert [(tick["source"], tick["state"]) for tick in ticks] == [
+        ("run", "skipped"),  # June brought nothing
+        ("run", "started"),  # May, corrected
+        ("run", "skipped"),  # its drift had started the one before
+        ("watch", "started"),  # May, in Fahrenheit
+        ("run", "started"),
+        ("run", "started"),
+    ]
     assert all(tick["reason"] for tick in ticks)
     assert all(tick["promotion"] for tick in ticks if tick["state"] == "started")
+    assert ticks[3]["reason"].startswith("drift: share_of_drifted_columns is 0.5, over 0.25; new data (")
+    for skipped in (ticks[0], ticks[2]):
+        assert skipped["reason"].startswith("nothing changed since weather-")
     shown = launch_without_engine.json("models", "show", "--local", "weather")
     assert shown["aliases"] == {"champion": "1"}
     corrected, wrong, second, first = shown["versions"]
@@ -44,6 +57,15 @@ def test_the_months_go_by_and_a_wrong_delivery_does_not_take_the_alias(
     assert corrected["promotion"].startswith("refused: ")
     outputs = {path.rpartition("/")[2] for path in pulled(launch_without_engine, wrong["run_id"])}
     assert {"drift.html", "drift.json", "promotion.md", "promotion.json"} <= outputs
+    assert artifacts(launch_without_engine, wrong["run_id"]) == {"outputs/drift.html", "outputs/drift.json"}
+
+
+def artifacts(launch: Launcher, run_id: str) -> set[str]:
+    """What MLflow keeps below `outputs/` of a run's artifacts."""
+    server, _, rest = launch.json("status", "--local", run_id)["tracking_url"].partition("/#/")
+    query = {"run_id": rest.rpartition("/")[2], "path": "outputs"}
+    reply = requests.get(f"{server}/api/2.0/mlflow/artifacts/list", params=query, timeout=30)
+    return {file["path"] for file in reply.json()["files"]}
 
 
 def pulled(launch: Launcher, run_id: str) -> list[str]:

@@ -92,10 +92,9 @@ def in_fahrenheit(month: Any) -> Any:
 
 def distances(before: Any, month: Any, columns: list[str]) -> dict[str, float]:
     """What Evidently's measure is, without its report, which takes most of a second."""
-    from scipy.stats import wasserstein_distance
-
+    stats = importlib.import_module("scipy.stats")
     return {
-        name: wasserstein_distance(before[name], month[name]) / max(before[name].std(ddof=0), 0.001)
+        name: stats.wasserstein_distance(before[name], month[name]) / max(before[name].std(ddof=0), 0.001)
         for name in columns
     }
 
