@@ -304,7 +304,10 @@ def make_sweep_plan(
     return run.model_copy(update={"run_id": sweep_id, "claim": claim, "sweep": sweep, "timeout_s": timeout_s})
 
 
-_UNUSED = tuple((key, None) for key in ("flex_start", "reservation", "budget"))
+_UNUSED: tuple[tuple[str, object], ...] = (
+    *((key, None) for key in ("flex_start", "reservation", "budget")),
+    ("artifacts", []),
+)
 """Keys that came later: a config without them is the same run as before."""
 _OF_OTHERS = ("sweep", "schedule")
 """Sections that say how runs are made, not what one is."""
@@ -322,7 +325,7 @@ def _content(
     environment = {key: value for key, value in config["environment"].items() if key != "wheelhouse"}
     used = {
         section: {key: value for key, value in config[section].items() if (key, value) not in _UNUSED}
-        for section in ("resources", "limits")
+        for section in ("resources", "limits", "tracking")
     }
     absent = [section for section in _LATER_SECTIONS if config.get(section) is None]
     kept = {key: value for key, value in config.items() if key not in (*_OF_OTHERS, *absent)}

@@ -31,7 +31,10 @@ def test_a_key_in_the_wrong_section_is_sent_to_the_right_one(refused: Refused) -
 
 
 def test_a_key_like_no_other_is_answered_with_those_there_are(refused: Refused) -> None:
-    assert refused(f"{SMALL}tracking: {{colour: red}}").hint == "tracking has experiment, wandb, register"
+    assert (
+        refused(f"{SMALL}tracking: {{colour: red}}").hint
+        == "tracking has experiment, wandb, register, artifacts"
+    )
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_the_holdout_is_tracked_once_and_not_where_it_is_within_the_data() -> No
 def test_promotion_makes_another_run_only_where_it_is_asked_for() -> None:
     # as it was before there were promotions
     assert plan().claim == "6301a6a4627b256955a5fe3c056e01899528aec9b668c4a718e43f61e9575cd7"
+    assert plan({"tracking": {"artifacts": ["report.html"]}}).claim != plan().claim
     with_gates = plan({"promote": {**SECTION, "min": 0.5}})
     assert with_gates.claim not in (plan().claim, plan({"promote": {**SECTION, "min": 0.6}}).claim)
     assert with_gates.promote is not None
