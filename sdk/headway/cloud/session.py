@@ -147,8 +147,8 @@ class Session:
             if reply.status_code == 404:
                 raise NotFound(f"{what}: {_message(reply)}")
             if not reply.ok:
-                kind = Refused if reply.status_code < 500 else RemoteError
-                raise kind(f"{what}: {reply.status_code} {_message(reply)}")
+                login = _LOGIN if reply.status_code == 401 else None
+                raise _kind(reply.status_code)(f"{what}: {reply.status_code} {_message(reply)}", hint=login)
             document: dict[str, Any] = reply.json()
         return document
 
@@ -200,6 +200,12 @@ def _translation(error: Exception, what: str) -> HeadwayError | None:
         case requests.RequestException():
             return RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})")
     return None
+
+
+def _kind(status: int) -> type[RemoteError]:
+    if status == 429:
+        return Exhausted
+    return Refused if status < 500 else RemoteError
 
 
 def _asked(error: requests.RequestException) -> str:

@@ -17,7 +17,7 @@ from headway.cloud import vertex
 from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
-from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError, Unreadable
+from headway.errors import DeadlinePassed, Exhausted, InputError, NotFound, Refused, RemoteError, Unreadable
 from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attempts
 from headway.jobs.claim import read_plan
 from headway.jobs.patience import patiently, pause_after
@@ -272,6 +272,8 @@ class _Follower:
             for line in () if self._refused else self._log.new():
                 told = True
                 self._on_log(line)
+        except Exhausted:
+            return told  # too many look at once: a limit of the minute
         except Refused as error:
             self._refused = True
             text = f"headway: the log is not shown, the run goes on: {error.message}"

@@ -91,6 +91,31 @@ def test_an_answer_that_is_no_json_is_told_as_such(answering: Callable[[bytes], 
         registry.digest_of(answering(b"<html>please log in</html>"), IMAGE)
 
 
+@pytest.mark.parametrize(
+    ("status", "ours", "hint"),
+    [
+        (400, Refused, None),
+        (401, Refused, "run: gcloud auth application-default login"),
+        (403, Refused, None),
+        (429, Exhausted, None),
+        (500, RemoteError, None),
+    ],
+)
+def test_a_plain_requests_refusal_is_of_the_kind_that_a_clients_is(
+    status: int, ours: type[RemoteError], hint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: object, **__: object) -> requests.Response:
+        reply = requests.Response()
+        reply.status_code, reply.reason, reply._content = status, "no", b"no"
+        return reply
+
+    session = session_at("http://127.0.0.1:1")
+    monkeypatch.setattr(session.http, "request", answer)
+    with pytest.raises(RemoteError, match=f"cannot do it: {status} no") as caught:
+        session.call("POST", "http://127.0.0.1:1", "cannot do it")
+    assert (type(caught.value), caught.value.hint) == (ours, hint)
+
+
 def test_a_server_that_asks_for_long_patience_is_not_waited_for() -> None:
     class Busy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

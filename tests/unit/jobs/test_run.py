@@ -10,7 +10,7 @@ import pytest
 
 from headway.cloud.logs import LogLine
 from headway.cloud.vertex import render
-from headway.errors import DeadlinePassed, InputError, NotFound, Refused, RemoteError
+from headway.errors import DeadlinePassed, Exhausted, InputError, NotFound, Refused, RemoteError
 from headway.jobs import listing
 from headway.jobs.run import Run, attach
 from headway.spec.job import JobSpec
@@ -254,6 +254,31 @@ def test_a_log_that_may_not_be_read_is_told_once_and_ends_no_wait(run: Run, worl
     assert run.wait(on_log=lambda entry: seen.append(entry.text)).state == "succeeded"
     assert len(seen) == 1
     assert "permission denied" in seen[0]
+
+
+def test_a_log_that_too_many_read_at_once_is_shown_later(
+    run: Run, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloud Logging takes so many reads a minute of a project: several people follow, and one gets 429."""
+    world.lines.append(line("one"))
+    new, refusals = MemoryLog.new, iter([Exhausted("cannot read the log of job 1: 429 read requests")])
+
+    def sometimes(log: MemoryLog) -> Iterator[LogLine]:
+        if error := next(refusals, None):
+            raise error
+        return new(log)
+
+    monkeypatch.setattr(MemoryLog, "new", sometimes)
+    looks = iter(range(2))
+
+    def step() -> None:
+        if next(looks, None) is None:
+            world.vertex.end(world.vertex.jobs[0].name, "succeeded")
+
+    world.vertex.before_get = step
+    seen: list[str] = []
+    run.wait(on_log=lambda entry: seen.append(entry.text))
+    assert seen == ["one"]
 
 
 def test_pull_takes_a_folder_as_text_and_a_run_shows_its_id(
