@@ -10,23 +10,28 @@ from headway.errors import InputError, NotFound
 
 @dataclass(frozen=True)
 class ImageName:
-    """`REGION-docker.pkg.dev/PROJECT/REPOSITORY/PACKAGE:TAG`, taken apart."""
+    """`REGION-docker.pkg.dev/PROJECT/REPOSITORY/PACKAGE:TAG`, taken apart; `@sha256:...` is its `digest`."""
 
     region: str
     project: str
     repository: str
     package: str
     tag: str
+    digest: str | None = None
 
     @classmethod
     def parse(cls, uri: str) -> ImageName:
         """Raises InputError where the name is not of Artifact Registry."""
         host, _, path = uri.partition("/")
-        parts, _, tag = path.rpartition(":")
-        pieces = parts.split("/", 2)
+        named, _, digest = path.partition("@")
+        name, _, tag = named.partition(":")
+        pieces = name.split("/", 2)
         if not host.endswith("-docker.pkg.dev") or len(pieces) != 3:
             raise InputError(f"{uri!r} is no image in Artifact Registry")
-        return cls(host.removesuffix("-docker.pkg.dev"), pieces[0], pieces[1], pieces[2], tag)
+        # the engine, too, takes `latest` where nothing is said, and the digest where both are
+        project, repository, package = pieces
+        region = host.removesuffix("-docker.pkg.dev")
+        return cls(region, project, repository, package, tag or "latest", digest or None)
 
 
 def digest_of(session: Session, uri: str) -> str | None:
@@ -35,13 +40,14 @@ def digest_of(session: Session, uri: str) -> str | None:
     package = image.package.replace("/", "%2F")
     url = (
         f"{session.endpoint('artifactregistry')}/v1/projects/{image.project}/locations/{image.region}"
-        f"/repositories/{image.repository}/packages/{package}/tags/{image.tag}"
+        f"/repositories/{image.repository}/packages/{package}"
     )
+    wanted = f"versions/{image.digest}" if image.digest else f"tags/{image.tag}"
     try:
-        tag = session.call("GET", url, f"cannot look up the image {uri}")
+        found = session.call("GET", f"{url}/{wanted}", f"cannot look up the image {uri}")
     except NotFound:
         return None
-    return str(tag["version"]).rpartition("/")[2]
+    return str(found["name" if image.digest else "version"]).rpartition("/")[2]
 
 
 def repository_format(session: Session, region: str, repository: str) -> str:

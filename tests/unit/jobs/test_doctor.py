@@ -245,6 +245,48 @@ def test_jobs_that_are_processes_need_no_image(look: Look) -> None:
     assert {row.state for row in rows} == {"ok"}
 
 
+@pytest.mark.parametrize(
+    ("base", "asked", "answer"),
+    [
+        ("training:1", "/packages/training/tags/1", {"version": "v/sha256:0a"}),
+        ("training", "/packages/training/tags/latest", {"version": "v/sha256:0a"}),
+        ("a/b@sha256:0a", "/packages/a%2Fb/versions/sha256:0a", {"name": "v/sha256:0a"}),
+        ("training:1@sha256:0a", "/packages/training/versions/sha256:0a", {"name": "v/sha256:0a"}),
+    ],
+)
+def test_a_base_image_is_looked_up_by_its_digest_its_tag_or_as_the_latest(
+    look: Look, base: str, asked: str, answer: Mapping[str, str]
+) -> None:
+    name = f"us-docker.pkg.dev/acme/headway/{base}"
+    assert look("base image", f"environment.base={name}", answers={asked: answer}).state == "ok"
+    assert look("base image", f"environment.base={name}").state == "failure"
+
+
+def test_a_check_that_breaks_is_a_row_too(look: Look) -> None:
+    class Dying(FakeEngine):
+        def architecture_of(self, image: str) -> str | None:
+            raise ConnectionError("the engine went away")
+
+    row = look("architecture", engine=Dying())
+    assert (row.state, row.found) == ("failure", "the check broke: ConnectionError: the engine went away")
+    assert row.fix == "sudo systemctl restart docker"
+
+
+def test_machines_and_quota_are_looked_up_in_ones_own_facts_too(look: Look, tmp_path: Path) -> None:
+    """As the plan and the submit do, which read the same overlay."""
+    (tmp_path / "headway.toml").write_text('[profiles.test]\nproject = "acme"\n')
+    (tmp_path / "machines.toml").write_text(
+        '[gpu.a100]\nregions = ["mars-central1"]\n'
+        "[gpu.b300]\n"
+        'accelerator = "NVIDIA_B300"\n'
+        'regions = ["us-central1"]\n'
+        'shapes = [{machine = "a5-highgpu-8g", counts = [8]}]\n'
+    )
+    assert "a5-highgpu-8g" in look("machine", "resources.gpu=b300").found
+    assert look("quota", "resources.gpu=b300").state == "not checked"
+    assert look("machine", "resources.gpu=a100").state == "failure"
+
+
 def test_without_credentials_the_login_is_told(
     look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,8 @@ def _row(check: Check, future: Future[Found], subject: Subject, until: float, de
         found = failure(error.message, error.hint or check.fix)
     except TimeoutError:
         found = failure(f"no answer within {deadline:.0f} s", check.fix)
+    except Exception as error:  # noqa: BLE001  one check that breaks must not hide what the others found
+        found = failure(f"the check broke: {type(error).__name__}: {error}", check.fix)
     return Row(check.name, found.state, found.found, found.fix)
 
 

@@ -93,7 +93,7 @@ def data(subject: Subject) -> Found:
 def machine(subject: Subject) -> Found:
     """Whether Vertex AI trains on the machine in the regions asked for, by the catalogue. No network."""
     wanted, regions = subject.spec.resources, subject.regions
-    found = candidates(wanted, subject.known_place.region)
+    found = candidates(wanted, subject.known_place.region, subject.loaded.facts)
     first = found[0]
     without = [region for region in regions if all(each.region != region for each in found)]
     if without:
@@ -109,7 +109,7 @@ def quota(subject: Subject) -> Found:
 
     Spot and flex-start count against the preemptible metric (Google's page on Vertex AI's quotas).
     """
-    found = candidates(subject.spec.resources, subject.known_place.region)
+    found = candidates(subject.spec.resources, subject.known_place.region, subject.loaded.facts)
     gpus = [each for each in found if each.gpu]
     if not gpus:
         return ok("no GPU is asked for")
