@@ -17,6 +17,8 @@ from headway.spec.place import LOCAL, Place
 
 FILE = "headway.toml"
 _REQUIRED = ("project", "region", "bucket", "tracking_uri")
+_LONGEST_ANSWER_S = 600
+"""As `Place` has it."""
 _KEYS = tuple(key for key in Place.model_fields if key != "profile")
 
 
@@ -123,6 +125,11 @@ class _Profiles:
             if not isinstance(value, dict) or not all(isinstance(url, str) for url in value.values()):
                 hint = 'write  endpoints = {storage = "http://127.0.0.1:4443"}'
                 raise self.error("endpoints must be a table of URLs", profile=name, key=key, hint=hint)
+        elif key == "answer_s":
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < float(str(value)) <= _LONGEST_ANSWER_S:
+                message = f"answer_s must be a number of seconds up to {_LONGEST_ANSWER_S}"
+                raise self.error(f"{message}, not {describe(value)}", profile=name, key=key)
         elif not isinstance(value, str) or not value:
             raise self.error(f"{key} must be text, not {describe(value)}", profile=name, key=key)
         elif key == "credentials" and value not in ("default", "anonymous"):

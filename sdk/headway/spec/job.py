@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from headway.spec.promotion import Promotion
 from headway.spec.schedule import Schedule
@@ -38,6 +38,13 @@ Wish = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
     ),
 ]
+
+
+def _model_name(text: str) -> str:
+    """What MLflow's registry takes (mlflow.utils.validation, 3.17): found out now, not after the training."""
+    if not text.strip() or set(text) & set("/:'") or text == "." or text.startswith(".."):
+        raise ValueError(f"{text!r} cannot be the name of a model in MLflow; leave out / : and quotes")
+    return text
 
 
 class FlexStart(Section):
@@ -90,7 +97,7 @@ class Tracking(Section):
     """MLflow experiment; the job's name where absent."""
     wandb: bool = False
     """Mirror the run to Weights & Biases (offline where there is no WANDB_API_KEY)."""
-    register_as: Annotated[str | None, Field(alias="register")] = None
+    register_as: Annotated[Annotated[str, AfterValidator(_model_name)] | None, Field(alias="register")] = None
     """Registered model that the final model becomes a version of."""
     artifacts: tuple[str, ...] = ()
     """Files of the run's outputs that are stored in MLflow too, below `outputs/`: names or patterns."""

@@ -57,6 +57,15 @@ def test_a_key_like_no_other_is_answered_with_those_there_are(refused: Refused) 
             "args: {x: [[1]]}",
             "3:11: args.x must be a number, text, true, false, or a list of these, not a list",
         ),
+        (
+            "tracking: {register: a/b}",
+            "3:22: tracking.register: 'a/b' cannot be the name of a model in MLflow",
+        ),
+        (
+            "tracking: {register: 'a:b'}",
+            "3:22: tracking.register: 'a:b' cannot be the name of a model in MLflow",
+        ),
+        ('tracking: {register: ""}', "3:22: tracking.register: '' cannot be the name of a model in MLflow"),
         ("limits: {timeout: 2 hours}", "3:19: limits.timeout: '2 hours' is no duration"),
         ("limits: {timeout: -5}", "3:19: limits.timeout: -5 is no duration"),
         ("limits: {timeout: .inf}", "3:19: limits.timeout: inf is no duration"),
@@ -85,6 +94,7 @@ def test_a_wrong_value_says_what_is_expected_and_what_was_found(
         ("environment: {env: {N: 4}}", 'write "4", with the quotes'),
         ("environment: {env: {N: true}}", 'write "true", with the quotes'),
         ("args: {trainer: {max_epochs: 5}}", "arguments are flat: write  trainer.max_epochs: ..."),
+        ("tracking: {register: a/b}", "leave out / : and quotes"),
         ("limits: {timeout: 2 hours}", "write for example 90s, 45m, 2h or 1h30m"),
     ],
 )

@@ -71,6 +71,10 @@ def test_a_profile_says_everything_that_a_place_is(tmp_path: Path) -> None:
     assert (found.dvc_remote, found.service_account, found.repository) == ("gs://d/x", "s@p", "r")
 
 
+def test_the_time_for_an_answer_is_a_number(tmp_path: Path) -> None:
+    assert place(tmp_path, f"{PROD}answer_s = 30\n").answer_s == 30
+
+
 def test_the_only_profile_needs_no_default(tmp_path: Path) -> None:
     assert place(tmp_path, PROD.partition("\n")[2]).profile == "prod"
 
@@ -110,6 +114,11 @@ def test_no_profile_has_the_local_stacks_name(tmp_path: Path) -> None:
             "credentials 'mine' are neither default nor anonymous",
             "gcloud auth",
         ),
+        (f"{PROD}answer_s = 'soon'\n", 7, "answer_s must be a number of seconds up to 600, not the text", ""),
+        (f"{PROD}answer_s = 601\n", 7, "up to 600, not the number 601", ""),
+        (f"{PROD}answer_s = 0\n", 7, "up to 600, not the number 0", ""),
+        (f"{PROD}answer_s = nan\n", 7, "up to 600, not the number nan", ""),
+        (f"{PROD}answer_s = true\n", 7, "up to 600, not true", ""),
         (f"{PROD}endpoints = 'x'\n", 7, "endpoints must be a table of URLs", "endpoints = {"),
         (PROD.replace("default =", "defualt ="), 1, "there is no key 'defualt'", "did you mean default?"),
         (PROD.replace('= "prod"', '= "prd"'), 1, "there is no profile 'prd'", "did you mean prod?"),
