@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
 from functools import cache
 
 END = b"\0" * (2 * tarfile.BLOCKSIZE)
@@ -29,28 +28,26 @@ def header(name: str, size: int = 0, *, executable: bool = False, link_to: str |
 
 def _plain(name: bytes, size: int, executable: bool) -> bytes:
     """What tarfile writes for a common file, from a template: a bundle has thousands of them."""
-    block = bytearray(_template(executable))
-    block[: len(name)] = name
-    block[124:136] = b"%011o\0" % size
-    block[148:156] = b"%06o\0 " % (sum(block) + 8 * ord(" "))
-    return bytes(block)
+    mode_and_owner, time, rest, total = _template(executable)
+    length = b"%011o\0" % size
+    checksum = b"%06o\0 " % (total + sum(name) + sum(length))
+    return name.ljust(tarfile.LENGTH_NAME, b"\0") + mode_and_owner + length + time + checksum + rest
 
 
 @cache
-def _template(executable: bool) -> bytes:
-    """The header of an empty file without a name; its checksum is left out."""
+def _template(executable: bool) -> tuple[bytes, bytes, bytes, int]:
+    """What all headers share: the fields around size and checksum, and the sum of their bytes."""
     member = tarfile.TarInfo()
     member.mode = 0o755 if executable else 0o644
-    block = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
-    block[148:156] = bytes(8)
-    return bytes(block)
+    block = member.tobuf(tarfile.USTAR_FORMAT)
+    shared = block[100:124], block[136:148], block[156:]
+    # the checksum is counted with blanks in its own field
+    return *shared, sum(map(sum, shared)) + 8 * ord(" ")
 
 
-def member(name: str, data: bytes, *, executable: bool = False) -> Iterator[bytes]:
-    """A whole file as it lies in the archive."""
-    yield header(name, len(data), executable=executable)
-    yield data
-    yield padding(len(data))
+def member(name: str, data: bytes, *, executable: bool = False) -> tuple[bytes, bytes, bytes]:
+    """A whole file as it lies in the archive, in pieces."""
+    return header(name, len(data), executable=executable), data, padding(len(data))
 
 
 def padding(size: int) -> bytes:

@@ -58,7 +58,7 @@ def _is_junk(path: str) -> bool:
         or not _JUNK_NAMES.isdisjoint(parts)
         or name.endswith(_JUNK_SUFFIXES)
         or (_ENV_FILE.fullmatch(name) is not None and not name.endswith(_ENV_EXAMPLES))
-        or any(path.startswith(junk) or f"/{junk}" in path for junk in _JUNK_PATHS)
+        or (".dvc" in parts and any(path.startswith(junk) or f"/{junk}" in path for junk in _JUNK_PATHS))
     )
 
 
