@@ -29,6 +29,7 @@ setup: .venv/.installed ## .venv with everything in it, at the versions of const
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setup: installing headway and what it needs into .venv"
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -q sdk launcher # as pip does for a package that is not editable
 	@touch $@
 
 engine: ## a Docker engine that answers; installed and started as root on Debian, unless HEADWAY_NO_ENGINE=1

@@ -29,6 +29,8 @@ def main() -> int:
     say(
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     )
+    # an installed package has its bytecode; in a checkout the first round, which is not counted, writes it
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
         if wanted - {"emulator", "sweep"}:
             launching(wanted, Path(folder))
