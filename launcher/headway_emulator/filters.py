@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from headway_emulator.errors import ApiError, invalid
@@ -35,6 +36,8 @@ OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 """google.logging.type.LogSeverity, lowest first."""
 MISSING = object()
+TIME = re.compile(r"[a-z]+(_[a-z]+)*_time|[a-z]+([A-Z][a-z]+)*Time")
+"""A field of a resource that is a time, such as create_time: compared as a time, whatever its zone and digits."""
 
 
 class Condition(Protocol):
@@ -54,9 +57,11 @@ class Comparison:
     def holds(self, document: Mapping[str, Any]) -> bool:
         have = lookup(document, self.field)
         if self.operator == ":":
-            return have is not None and (self.value == "*" or self.value.lower() in str(have).lower())
+            return have is not None and (self.value == "*" or _has(have, self.value))
         if have is None:
             return self.operator == "!="
+        if TIME.fullmatch(self.field):
+            return OPERATORS[self.operator](_moment(str(have)), _moment(self.value))
         return OPERATORS[self.operator](_text(have), self.value)
 
 
@@ -182,7 +187,13 @@ class Reader:
         """What follows FIELD OPERATOR."""
         if operator in ("=~", "!~"):
             raise ApiError("UNIMPLEMENTED", f"The emulator does not implement {operator} in filters.")
-        return Comparison(name, operator, self.value())
+        value = self.value()
+        if TIME.fullmatch(name) and operator != ":":
+            try:
+                _moment(value)
+            except ValueError as error:
+                raise invalid(f'{self.kind}: "{value}" is no RFC 3339 time, which {name} is.') from error
+        return Comparison(name, operator, value)
 
     def alone(self) -> Condition:
         """A term that is no comparison."""
@@ -225,6 +236,24 @@ class Reader:
 def _after_space(text: str, position: int) -> int:
     found = SPACE.match(text, position)
     return found.end() if found else position
+
+
+def _has(have: Any, value: str) -> bool:
+    """Whether a map has the key, a list the element, or a text the words, in which * is any characters."""
+    if isinstance(have, Mapping):
+        return value in have
+    if isinstance(have, list):
+        return any(_text(element) == value for element in have)
+    if "*" in value:
+        pattern = ".*".join(map(re.escape, value.split("*")))
+        return re.fullmatch(pattern, str(have), re.IGNORECASE | re.DOTALL) is not None
+    return value.lower() in str(have).lower()
+
+
+def _moment(text: str) -> datetime:
+    """ValueError where it is no time; one without a zone is in UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _text(value: Any) -> str:

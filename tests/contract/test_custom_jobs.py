@@ -233,6 +233,28 @@ def test_jobs_are_found_by_label_state_and_name_and_paged_newest_first(jobs: Job
     assert [job.name for job in by_name] == [names[1]]
 
 
+def test_the_filters_of_googles_own_examples_find_a_job(jobs: JobServiceClient) -> None:
+    """customJobs.list, parameter filter, in the discovery document of aiplatform v1."""
+    wanted = custom_job("pass", name="filtered_by_example")
+    wanted["labels"] = {"filtered": "by-example"}
+    job = finished(jobs, jobs.create_custom_job(parent=PARENT, custom_job=wanted).name)
+    whole = job.create_time.rfc3339()
+    second = whole[:19] + "Z"  # of the same second, written with fewer digits
+    here = "labels.filtered=by-example AND "
+    for text in (
+        'state="JOB_STATE_SUCCEEDED" AND display_name:"filtered_by_*"',
+        here + '(state!="JOB_STATE_SUCCEEDED" OR display_name="filtered_by_example")',
+        here + 'NOT display_name="my_job"',
+        here + f'create_time>="{second}"',
+        here + f'create_time="{whole}"',
+        here + 'create_time>"2021-05-18T02:00:00+02:00"',
+        "labels.filtered:*",
+        "labels:filtered",
+    ):
+        found = jobs.list_custom_jobs(request={"parent": PARENT, "filter": text})
+        assert [one.name for one in found] == [job.name], text
+
+
 def test_a_filter_the_emulator_cannot_answer_is_refused_not_ignored(jobs: JobServiceClient) -> None:
     with pytest.raises(exceptions.MethodNotImplemented, match="=~ in filters"):
         list(jobs.list_custom_jobs(request={"parent": PARENT, "filter": 'display_name=~"a.*"'}))

@@ -711,6 +711,7 @@ def test_a_malformed_job_is_refused_as_google_does(emulator: Emulator, case: Job
 
 JOBS_PATH = f"{PARENT}/customJobs"
 JSON = {"content-type": "application/json"}
+DOCUMENTED_FILTER = "customJobs.list, parameter filter, in the discovery document aiplatform.v1"
 NUMBERED = "The paths and parameters of the discovery document aiplatform.v1"
 
 REQUESTS = [
@@ -829,6 +830,9 @@ REQUESTS = [
     ),
     Asked("a page token of nobody's", "GET", f"{JOBS_PATH}?pageToken=never", "page token", "AIP-158"),
     Asked("a filter that does not parse", "GET", f"{JOBS_PATH}?filter=state%3D%3D%3D", "filter", "AIP-160"),
+    Asked("a filter of no field", "GET", f"{JOBS_PATH}?filter=colour%3Dred", "colour", DOCUMENTED_FILTER),
+    Asked("a state by order", "GET", f"{JOBS_PATH}?filter=state%3E1", "state", DOCUMENTED_FILTER),
+    Asked("a time by words", "GET", f"{JOBS_PATH}?filter=create_time%3Enow", "RFC 3339", DOCUMENTED_FILTER),
     Asked("a mask with a space", "GET", f"{JOBS_PATH}?readMask=a%20b", "google.protobuf.FieldMask", NUMBERED),
     Asked("a mask of nobody's", "GET", f"{JOBS_PATH}?readMask=colour", "colour", "AIP-157"),
     Asked(

@@ -14,7 +14,8 @@ JOB = {
     "displayName": "digits",
     "state": "JOB_STATE_RUNNING",
     "labels": {"headway-run": "r1", "team": "vision"},
-    "createTime": "2026-11-22T03:00:00Z",
+    "createTime": "2026-11-22T03:00:00.250000Z",
+    "tags": ["nightly"],
 }
 
 
@@ -36,6 +37,13 @@ def holds(text: str) -> bool:
         'state="JOB_STATE_FAILED" OR labels.team="vision"',
         '(state="A" AND state="B") OR state="JOB_STATE_RUNNING"',
         'labels.none!="x"',
+        'display_name:"di*s"',
+        "labels:team",
+        "tags:nightly",
+        'create_time>="2026-11-22T03:00:00Z"',
+        'create_time="2026-11-22T03:00:00.25Z"',
+        'create_time>"2026-11-22T04:59:59+02:00"',
+        "createTime>=2026-11-22",
     ],
 )
 def test_a_true_filter_keeps_the_document(text: str) -> None:
@@ -51,6 +59,10 @@ def test_a_true_filter_keeps_the_document(text: str) -> None:
         'labels.none="x"',
         'create_time<"2026-11-22T00:00:00Z"',
         'NOT (state="JOB_STATE_RUNNING" AND labels.team="vision")',
+        'display_name:"*dig"',
+        "labels:vision",
+        "tags:night",
+        'create_time<"2026-11-22T03:00:00+02:00"',
     ],
 )
 def test_a_false_filter_drops_it(text: str) -> None:

@@ -9,11 +9,12 @@ from headway_emulator.api.listing import Listing
 from headway_emulator.api.rest import Call, Rule, Service
 from headway_emulator.engine.jobs.custom_jobs import KIND
 from headway_emulator.services.vertex import tensorboards as vertex_tensorboards
+from headway_emulator.services.vertex.filters import read
 from headway_emulator.services.vertex.operations import VERSIONS, Operations, version_of
 from headway_emulator.services.vertex.rules import check
 from headway_emulator.world import World
 
-JOBS = Listing(KIND, "customJobs")
+JOBS = Listing(KIND, "customJobs", reads=read)
 
 
 def service(world: World) -> Service:

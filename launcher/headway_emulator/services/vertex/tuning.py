@@ -9,12 +9,13 @@ from headway_emulator.api.listing import Listing, masked
 from headway_emulator.api.rest import Call, Rule
 from headway_emulator.engine.tuning.tuning import KIND
 from headway_emulator.services.vertex import tensorboards as vertex_tensorboards
+from headway_emulator.services.vertex.filters import read
 from headway_emulator.services.vertex.operations import VERSIONS, Operations, version_of
 from headway_emulator.services.vertex.study_rules import check
 from headway_emulator.world import World
 
 PLURAL = "hyperparameterTuningJobs"
-LISTING = Listing(KIND, PLURAL)
+LISTING = Listing(KIND, PLURAL, reads=read)
 
 
 def rules(world: World) -> list[Rule]:
