@@ -193,8 +193,8 @@ def _not_emulated(services: tuple[str, ...]) -> Callable[[Request], Awaitable[Re
             path = request.url.path
         method = next((m for s in services if (m := methods.find(s, request.method, path))), None)
         if method is not None:
-            service, *_, resource, verb = method.name.split(".")
-            passage.name(request.scope, f"{service}.{resource}.{verb}", "")
+            service, *place = method.name.split(".")
+            passage.name(request.scope, ".".join([service, *place[-2:]]), "")
             return error_response(unimplemented(method.name))
         text = f"The requested URL {request.url.path} was not found on this server."
         return error_response(ApiError("NOT_FOUND", text))

@@ -37,7 +37,7 @@ SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICA
 """google.logging.type.LogSeverity, lowest first."""
 MISSING = object()
 TIME = re.compile(r"[a-z]+(_[a-z]+)*_time|[a-z]+([A-Z][a-z]+)*Time")
-"""A field of a resource that is a time, such as create_time: compared as a time, whatever its zone and digits."""
+"""A field that is a time, such as create_time: compared as a time, whatever its zone and digits."""
 
 
 class Condition(Protocol):

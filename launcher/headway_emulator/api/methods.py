@@ -14,6 +14,9 @@ VARIABLE = re.compile(r"\{[^}]*\}")
 ROOTS_WITHOUT_DOCUMENT: Mapping[str, str] = {"ui": "v1"}
 """Below /ui the Python client of Vertex AI polls the operations of v1."""
 
+KNATIVE = "apis"
+"""Below /apis Cloud Run has the methods of its v1."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -31,7 +34,8 @@ class Method:
 
 def find(service: str, verb: str, path: str) -> Method | None:
     """The method at a request's path, None where Google has none or the document is not installed."""
-    version = path.split("/")[1] if path.startswith("/") else ""
+    root = path.split("/")[1].split(":")[0] if path.startswith("/") else ""  # /v1:verb is a method too
+    version = "v1" if root == KNATIVE else root
     if not documented(service, version):
         return None
     found = (
@@ -58,9 +62,10 @@ def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str],
         resource = pending.pop()
         pending += resource.get("resources", {}).values()
         for raw in resource.get("methods", {}).values():
-            pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(raw.get("flatPath", raw["path"])))
+            path = raw.get("flatPath", raw["path"])
+            pattern = re.sub(r"\\\{\\?\+?[^}]*\\\}", "[^/:]+", re.escape(path))
             body, reply = (raw.get(side, {}).get("$ref", "") for side in ("request", "response"))
             parameters = {**common, **raw.get("parameters", {})}
             method = Method(raw["id"], service, version, body, reply, parameters)
-            found.append((raw["httpMethod"], re.compile("/" + pattern), method))
-    return found
+            found.append((path.count("{"), (raw["httpMethod"], re.compile("/" + pattern), method)))
+    return [entry for _, entry in sorted(found, key=lambda one: one[0])]  # a word counts over a variable

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from headway_emulator.api import faulting, front, methods, passage, payload, replies
-from headway_emulator.errors import ApiError, invalid
+from headway_emulator.errors import ApiError, invalid, unimplemented
 from headway_emulator.schema import integer
 
 
@@ -121,6 +121,7 @@ class _Endpoint:
 
     def _result(self, call: Call, checks_reply: bool) -> Any:
         """What the rule's function gives; ApiError INTERNAL where that is not what Google would send."""
+        self._refuse_verb(call.url)
         method = methods.of_rule(self._service, self._rule.verb, self._rule.path)
         if "location" in call.path:
             front.check_location(call.headers.get("host", ""), call.path["location"])
@@ -130,6 +131,14 @@ class _Endpoint:
         if checks_reply and method is not None and not isinstance(result, Response):
             _check(method, result)
         return result
+
+    def _refuse_verb(self, url: str) -> None:
+        """UNIMPLEMENTED where the rule's last {variable} took ID:VERB, another method of Google's."""
+        if ":" not in url.rsplit("/", 1)[1] or not self._rule.path.endswith("}"):
+            return
+        path = url.removeprefix(f"/{self._service}")
+        if (other := methods.find(self._service, self._rule.verb, path)) is not None:
+            raise unimplemented(other.name)
 
 
 def _check(method: methods.Method, result: Any) -> None:
