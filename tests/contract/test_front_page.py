@@ -8,6 +8,8 @@ import pytest
 import requests
 from google.cloud.aiplatform_v1 import JobServiceClient
 from google.cloud.devtools.cloudbuild_v1 import CloudBuildClient
+from google.cloud.functions_v2 import FunctionServiceClient
+from google.cloud.scheduler_v1 import CloudSchedulerClient
 
 from headway_emulator.testing import Emulator, emulator
 from tests.contract.conftest import custom_job
@@ -55,6 +57,26 @@ def test_the_page_shows_services_clock_jobs_faults_and_requests(gcp: Emulator) -
     ):
         assert expected in text
     assert f"the clock is virtual: <b>{now:%Y-%m-%dT%H:%M:%S}" in text
+
+
+def test_the_page_shows_functions_and_schedules_where_there_are_any(gcp: Emulator) -> None:
+    assert "<h2>Schedules" not in page(gcp).text
+    assert "<h2>Functions" not in page(gcp).text
+    job = {
+        "name": f"{gcp.parent}/jobs/weekly",
+        "schedule": "0 3 * * 1",
+        "time_zone": "Europe/Zurich",
+        "http_target": {"uri": "http://127.0.0.1:9/"},
+    }
+    gcp.client(CloudSchedulerClient).create_job(parent=gcp.parent, job=job)
+    source = {"storage_source": {"bucket": "none", "object": "none.zip"}}
+    function = {"build_config": {"runtime": "python311", "entry_point": "go", "source": source}}
+    wanted = {"parent": gcp.parent, "function_id": "echo", "function": {**function, "environment": "GEN_2"}}
+    gcp.client(FunctionServiceClient).create_function(request=wanted)
+    gcp.clock.advance("8d")
+    text = page(gcp).text
+    for expected in ("us-central1/jobs/weekly", "0 3 * * 1 (Europe/Zurich)", "UNAVAILABLE", "functions/echo"):
+        assert expected in text
 
 
 def test_what_clients_sent_is_text_on_the_page_and_never_markup(gcp: Emulator) -> None:

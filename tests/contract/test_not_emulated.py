@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import requests
+from google.api_core import exceptions
+from google.cloud.aiplatform_v1 import JobServiceClient
 
 from headway_emulator.app import DOCUMENTS
 from headway_emulator.schema import discovery
 from headway_emulator.testing import Emulator, emulator
+from tests.contract.conftest import custom_job
 
 VARIABLE = re.compile(r"\{\+?(\w+)\}")
 
@@ -72,3 +75,13 @@ def test_a_verb_of_vertex_ai_itself_answers_501_with_its_name(gcp: Emulator, pat
     assert path.rsplit(":", 1)[1] in answer.json()["error"]["message"]
     asked = gcp.requests(f"aiplatform.*{path.rsplit(':', 1)[1]}")
     assert asked[-1]["status"] == 501
+
+
+def test_a_mount_that_would_be_empty_is_refused_by_name(gcp: Emulator) -> None:
+    wanted = custom_job("pass")
+    mount = {"server": "10.0.0.2", "path": "/data", "mount_point": "data"}
+    wanted["job_spec"]["worker_pool_specs"][0]["nfs_mounts"] = [mount]
+    jobs = gcp.client(JobServiceClient)
+    with pytest.raises(exceptions.MethodNotImplemented, match="nfsMounts"):
+        jobs.create_custom_job(parent=gcp.parent, custom_job=wanted)
+    assert list(jobs.list_custom_jobs(parent=gcp.parent)) == []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from typing import Any
 
 import google_crc32c
@@ -95,3 +98,29 @@ class TestMetadata:
     def test_a_key_files_token_endpoint_answers(self, emulator: Emulator) -> None:
         response = requests.post(f"{emulator.url}/token", data={"assertion": "x"}, timeout=10)
         assert response.json()["token_type"] == "Bearer"
+
+
+def test_a_program_with_default_credentials_gets_an_identity_token_for_its_audience(
+    emulator: Emulator,
+) -> None:
+    """google-auth's own way, which asks the metadata server: a token that names the audience."""
+    program = (
+        "from google.auth import jwt\n"
+        "from google.auth.transport.requests import Request\n"
+        "from google.oauth2 import id_token\n"
+        "claims = jwt.decode(id_token.fetch_id_token(Request(), 'https://mine.example'), verify=False)\n"
+        "print(claims['aud'], claims['email'], claims['exp'] - claims['iat'])\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "GCE_"))}
+    server = emulator.url.split("://")[1]
+    env = kept | {"GCE_METADATA_HOST": server, "GCE_METADATA_IP": server, "HOME": "/nonexistent"}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == [
+        "https://mine.example",
+        f"{NUMBER}-compute@developer.gserviceaccount.com",
+        "3600",
+    ], done.stderr
+    url = f"{emulator.url}/computeMetadata/v1/instance/service-accounts/default/identity"
+    assert requests.get(url, headers=FLAVOR, timeout=10).status_code == 400
+    assert requests.get(url, params={"audience": "x"}, timeout=10).status_code == 403

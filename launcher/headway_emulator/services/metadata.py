@@ -5,11 +5,13 @@ With it, Google's clients find "default credentials" inside a replica: the token
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from headway_emulator.api.rest import Call, Rule, Service
+from headway_emulator.engine.scheduling.calls import identity_token
 from headway_emulator.world import World
 
 TOKEN_SECONDS = 3600
@@ -28,13 +30,18 @@ def service(world: World) -> Service:
         Rule("metadata.universe", "GET", f"{ROOT}/universe/universe-domain", metadata.universe),
         Rule("metadata.universe", "GET", f"{ROOT}/universe/universe_domain", metadata.universe),
         Rule("metadata.token", "GET", f"{account}/token", metadata.token),
+        Rule("metadata.identity", "GET", f"{account}/identity", metadata.identity),
         Rule("metadata.email", "GET", f"{account}/email", metadata.email),
         Rule("metadata.scopes", "GET", f"{account}/scopes", metadata.scopes),
         Rule("metadata.account", "GET", f"{account}/", metadata.account),
         Rule("metadata.ping", "GET", f"{ROOT}/", metadata.ping),
         Rule("oauth2.token", "POST", "/token", metadata.token),
     ]
-    return Service("metadata", "project, universe and a default service account with made-up tokens", rules)
+    return Service(
+        "metadata",
+        "project, universe and a default service account with made-up access and identity tokens",
+        rules,
+    )
 
 
 class Metadata:
@@ -67,6 +74,13 @@ class Metadata:
     def token(self, call: Call) -> Any:
         token = {"access_token": "emulated", "expires_in": TOKEN_SECONDS, "token_type": "Bearer"}
         return _json(call, token)
+
+    def identity(self, call: Call) -> Response:
+        """An identity token for `audience`; by the machine's time, in which the program that asks lives."""
+        audience = call.query.get("audience", "")
+        if not audience:
+            return PlainTextResponse("non-empty audience parameter required\n", 400, headers=FLAVOR)
+        return _text(call, identity_token(self._email, audience, int(time.time())))
 
     @property
     def _email(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
+from itertools import islice
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,6 +18,9 @@ from starlette.responses import HTMLResponse
 from headway_emulator import record
 from headway_emulator.api.catalogue import Listing
 from headway_emulator.engine.clock import VirtualClock, timestamp
+from headway_emulator.engine.functions.functions import KIND as FUNCTION
+from headway_emulator.engine.scheduling.calls import NAMES
+from headway_emulator.engine.scheduling.scheduler import KIND as SCHEDULE
 from headway_emulator.services.control import work
 from headway_emulator.world import World
 
@@ -27,9 +31,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LOOKS = {
-    "good": ("SUCCE", "2"),
+    "good": ("SUCCE", "ACTIVE", "ENABLED", "2"),
     "bad": ("FAIL", "INTERNAL", "TIMEOUT", "EXPIRED", "4", "5", "0"),
-    "busy": ("QUEUED", "PENDING", "RUNNING", "WORKING", "CANCELLING"),
+    "busy": ("QUEUED", "PENDING", "RUNNING", "WORKING", "CANCELLING", "DEPLOYING"),
 }
 """Class of a cell, and how its state or status begins."""
 Cell = str | tuple[str, str]
@@ -51,6 +55,8 @@ def response(world: World, services: Listing) -> HTMLResponse:
     }
     tables = {
         "work": _work(work.last(world, SHOWN)),
+        "functions": _section("Functions", _functions(_newest(world, FUNCTION))),
+        "schedules": _section("Schedules", _schedules(_newest(world, SCHEDULE))),
         "faults": _faults(world.faults.all()[::-1][:SHOWN]),
         "fired": _fired(world.faults.fired()[::-1][:SHOWN]),
         "requests": _requests([one for _, one in world.recorder.requests(size=SHOWN)]),
@@ -77,6 +83,45 @@ def _work(found: Iterable[Mapping[str, Any]]) -> str:
         for one in found
     ]
     return _table(("created", "state", "display name", "name", "ended"), rows, "None yet.")
+
+
+def _newest(world: World, kind: str) -> Iterable[Mapping[str, Any]]:
+    return [one for _, one in islice(world.store.scan(kind), SHOWN)]
+
+
+def _functions(found: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            _time(one["updateTime"]),
+            _state(one["state"]),
+            (one["name"].split("/locations/")[-1], "code"),
+            (one.get("url", ""), "code"),
+        )
+        for one in found
+    ]
+    return _table(("changed", "state", "name", "address"), rows, "")
+
+
+def _schedules(found: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            (_time(one.get("scheduleTime", "")), "time"),
+            _state(one["state"]),
+            f"{one['schedule']} ({one['timeZone']})",
+            (one["name"].split("/locations/")[-1], "code"),
+            _last_attempt(one),
+        )
+        for one in found
+    ]
+    return _table(("next", "state", "schedule", "name", "last attempt"), rows, "")
+
+
+def _last_attempt(job: Mapping[str, Any]) -> str:
+    """When, and what came of it once that is known."""
+    words = [_time(job.get("lastAttemptTime", ""))]
+    if "status" in job:
+        words.append(NAMES.get(job["status"].get("code", 0), ""))
+    return " ".join(filter(None, words))
 
 
 def _faults(found: Iterable[Mapping[str, Any]]) -> str:
@@ -111,6 +156,11 @@ def _requests(found: Iterable[Mapping[str, Any]]) -> str:
 def _services(found: Listing) -> str:
     rows = [(name, str(len(one["methods"])), one["fidelity"]) for name, one in found.items()]
     return _table(("service", "methods", "how far it goes"), rows, "")
+
+
+def _section(title: str, table: str) -> str:
+    """Nothing where there is nothing to show."""
+    return f"<h2>{escape(title)}</h2>\n{table}" if table else ""
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], empty: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headway_emulator.errors import ApiError, bad_request, invalid, unimplemented
+from headway_emulator.schema import snake
 from headway_emulator.services.vertex import machines as vertex_machines
 from headway_emulator.services.vertex.fields import Violation
 from headway_emulator.services.vertex.machines import REQUIRED
@@ -79,6 +80,9 @@ def check_spec(spec: Mapping[str, Any] | None, at: str, before: Sequence[Violati
         raise unimplemented("persistent resources (job_spec.persistent_resource_id)")
     if any("pythonPackageSpec" in pool for _, pool in pools):
         raise unimplemented("pythonPackageSpec: use containerSpec")
+    for field in ("nfsMounts", "lustreMounts"):  # a job that finds its mount point empty would be misled
+        if any(pool.get(field) for _, pool in pools):
+            raise unimplemented(f"{field} (job_spec.worker_pool_specs.{snake(field)})")
 
 
 def refused(violations: Sequence[Violation]) -> ApiError:
