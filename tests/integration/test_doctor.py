@@ -17,7 +17,7 @@ import requests
 from headway.cloud.services import Services
 from headway.config import load
 from headway.errors import HeadwayError
-from headway.jobs.doctor import Report, Subject, examined
+from headway.jobs.doctor import Report, Row, Subject, examined
 from headway.jobs.doctor.engine import Engine
 from headway.spec.place import Place
 from tests.contract.servers import PLACE as REAL
@@ -194,6 +194,23 @@ def test_where_all_is_well_every_row_is_ok(clinic: Clinic) -> None:
     assert {row.check: row.state for row in report.rows if row.state != "ok"} == {}, str(report)
     assert len(report.rows) == 17
     assert "hush-7" not in str(report)
+
+
+def test_where_there_is_a_schedule_its_account_is_a_row_and_mended_as_the_row_says(clinic: Clinic) -> None:
+    email = f"schedules@{PROJECT}.iam.gserviceaccount.com"
+    clinic.call("POST", f"iam/v1/projects/{PROJECT}/serviceAccounts", {"accountId": "schedules"})
+    says(schedule__max_age="30d")(clinic)
+    clinic.change(scheduler_service_account=email)
+
+    def row() -> Row:
+        (found,) = [row for row in clinic.examine().rows if row.check == "schedules"]
+        return found
+
+    assert row().state == "warning"
+    assert f"--member=serviceAccount:{email} --role=roles/run.invoker" in (row().fix or "")
+    policy = {"bindings": [{"role": "roles/run.invoker", "members": [f"serviceAccount:{email}"]}]}
+    clinic.call("POST", f"cloudresourcemanager/v3/projects/{PROJECT}:setIamPolicy", {"policy": policy})
+    assert row().state == "ok"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from headway.cloud.session import Session
 
+INVOKE = "roles/run.invoker"
+"""Who has it may call a project's functions (of the second generation, which are services of Cloud Run)."""
 ACT_AS = "iam.serviceAccounts.actAs"
 UNLIMITED = -1
 """QuotaBucket.effective_limit of a metric that has no limit."""
@@ -81,3 +83,17 @@ def may_act_as(session: Session, email: str) -> bool:
     what = f"cannot look at the service account {email}"
     reply = session.call("POST", url, what, json={"permissions": [ACT_AS]})
     return ACT_AS in reply.get("permissions", [])
+
+
+def roles_of(session: Session, email: str) -> frozenset[str]:
+    """The roles that a service account has in the project itself: not by a folder, a group or a resource.
+
+    Raises Refused where who is logged in may not read the project's policy.
+    """
+    url = f"{session.endpoint('cloudresourcemanager')}/v3/projects/{session.project}:getIamPolicy"
+    asked = {"options": {"requestedPolicyVersion": 3}}  # with conditions: what is granted so is granted
+    reply = session.call("POST", url, f"cannot read the policy of {session.project}", json=asked)
+    member = f"serviceAccount:{email}"
+    return frozenset(
+        binding["role"] for binding in reply.get("bindings", []) if member in binding.get("members", [])
+    )

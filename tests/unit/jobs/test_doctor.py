@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from headway.jobs.doctor.job import METRICS
 from headway.jobs.doctor.report import failure, ok, unchecked, warning, worst
 from headway.spec.machines import catalogue
 from headway.spec.place import LOCAL, Place
-from tests.unit.jobs.fakes import PLACE
+from tests.unit.jobs.fakes import PLACE, MemoryStore
 
 ACCOUNT = "trainer@acme.iam.gserviceaccount.com"
 Answer = Mapping[str, Any] | Exception
@@ -53,13 +53,13 @@ Look = Callable[..., Row]
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Look:
-    """One row of a healthy project, with what a test says otherwise."""
+def rows(tmp_path: Path) -> Callable[..., Sequence[Row]]:
+    """The rows of one check of a healthy project, with what a test says otherwise: one, or none."""
     (tmp_path / "train.py").write_text("")
     (tmp_path / "requirements.txt").write_text("torch\n")
     (tmp_path / "config.yaml").write_text("name: digits\nentrypoint: train.py\n")
 
-    def row(
+    def found(
         check: str,
         *words: str,
         answers: Mapping[str, Answer] | None = None,
@@ -67,8 +67,10 @@ def look(tmp_path: Path) -> Look:
         engine: FakeEngine | str = "no Docker engine answers",
         executor: str | None = None,
         online: bool = True,
-    ) -> Row:
+        store: MemoryStore | None = None,
+    ) -> Sequence[Row]:
         services = Services(place)
+        services.__dict__["store"] = store or MemoryStore()
         services.__dict__["session"] = FakeSession(answers or {})
         subject = Subject(
             config=load(tmp_path / "config.yaml", words),
@@ -77,7 +79,17 @@ def look(tmp_path: Path) -> Look:
             executor=executor,
             find_engine=lambda: engine,
         )
-        (found,) = examined(subject, [each for each in CHECKS if each.name == check]).rows
+        return examined(subject, [each for each in CHECKS if each.name == check]).rows
+
+    return found
+
+
+@pytest.fixture
+def look(rows: Callable[..., Sequence[Row]]) -> Look:
+    """The one row of a check."""
+
+    def row(*words: str, **given: Any) -> Row:
+        (found,) = rows(*words, **given)
         return found
 
     return row
@@ -103,6 +115,61 @@ def test_acting_as_the_account_is_what_google_says_is_granted(
 def test_the_building_account_is_looked_at_too(look: Look) -> None:
     row = look("service account", place=of(build_service_account="b@other.iam.gserviceaccount.com"))
     assert (row.state, "service-accounts create b" in (row.fix or "")) == ("failure", True)
+
+
+SCHEDULED = 'schedule={cron: "0 3 * * 1"}'
+TICKS = "ticks@acme.iam.gserviceaccount.com"
+ACTING = f"{TICKS}:testIamPermissions"
+MAY_ACT: dict[str, Answer] = {ACTING: {"permissions": ["iam.serviceAccounts.actAs"]}}
+
+
+def policy(role: str, member: str = f"serviceAccount:{TICKS}") -> dict[str, Answer]:
+    bindings = [{"role": "roles/viewer", "members": ["user:me"]}, {"role": role, "members": [member]}]
+    return {**MAY_ACT, "/v3/projects/acme:getIamPolicy": {"bindings": bindings}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "fix"),
+    [
+        (policy("roles/run.invoker"), "ok", None),
+        (policy("roles/owner"), "ok", None),
+        (policy("projects/acme/roles/ticks"), "ok", None),
+        (policy("roles/aiplatform.user"), "warning", "--role=roles/run.invoker"),
+        (policy("roles/run.invoker", "user:me"), "warning", f"--member=serviceAccount:{TICKS}"),
+        ({**MAY_ACT, "/v3/projects/acme:getIamPolicy": Refused("403")}, "not checked", "get-iam-policy acme"),
+        (
+            {**policy("roles/run.invoker"), ACTING: NotFound("no")},
+            "failure",
+            "create ticks",
+        ),
+        ({**policy("roles/run.invoker"), ACTING: {}}, "failure", "serviceAccountUser"),
+    ],
+)
+def test_the_account_of_schedules_must_be_there_and_may_call_their_function(
+    look: Look, answers: Mapping[str, Answer], state: str, fix: str | None
+) -> None:
+    row = look("schedules", SCHEDULED, answers=answers, place=of(scheduler_service_account=TICKS))
+    assert row.state == state
+    assert fix in row.fix if fix and row.fix else fix is None
+
+
+def test_a_config_with_a_schedule_needs_the_account_in_the_profile(look: Look) -> None:
+    row = look("schedules", SCHEDULED, place=of(scheduler_service_account=None), online=False)
+    assert (row.state, "Terraform in infra/" in (row.fix or "")) == ("failure", True)
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_schedules_are_a_row_only_where_there_is_one(
+    rows: Callable[..., Sequence[Row]], scheduled: bool
+) -> None:
+    """Of any job in the place; only a server tells."""
+    store = MemoryStore()
+    if scheduled:
+        store.write("headway/schedules/rain/schedule.json", b"{}")
+    place = of(scheduler_service_account=TICKS)
+    assert len(rows("schedules", place=place, store=store, answers=policy("roles/run.invoker"))) == scheduled
+    assert rows("schedules", place=place, store=store, online=False) == ()
+    assert rows("schedules", SCHEDULED, place=of(profile=LOCAL), store=store) == ()
 
 
 def test_a_project_that_is_being_deleted_is_a_failure(look: Look) -> None:
@@ -337,7 +404,9 @@ def test_a_local_stack_that_is_not_up_is_told_and_not_started(tmp_path: Path) ->
 
 def test_the_document_has_every_check_in_order(tmp_path: Path) -> None:
     document = json.loads(json.dumps(examine(local=True, state=tmp_path).document()))
-    assert [check["check"] for check in document["checks"]] == [check.name for check in CHECKS]
+    assert [check["check"] for check in document["checks"]] == [
+        check.name for check in CHECKS if check.name != "schedules"
+    ], "nothing is scheduled here"
     assert set(document["checks"][0]) == {"check", "state", "found", "fix"}
 
 

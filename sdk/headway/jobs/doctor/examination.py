@@ -23,10 +23,13 @@ from headway.spec.place import UNSTARTED, Place
 
 @dataclass(frozen=True)
 class Check:
-    """A row's question; `fix` is what to do where it fails and the failure says no better."""
+    """A row's question; `fix` is what to do where it fails and the failure says no better.
+
+    A question that is none here, such as one about schedules where there are none, has None for an answer.
+    """
 
     name: str
-    question: Callable[[Subject], Found]
+    question: Callable[[Subject], Found | None]
     fix: str
 
 
@@ -44,6 +47,7 @@ CHECKS: Sequence[Check] = (
     Check("data", job.data, "see whether dvc_remote in the profile is right"),
     Check("registry", project.repository, "have roles/artifactregistry.reader granted"),
     Check("service account", project.service_account, "have roles/iam.serviceAccountUser granted on it"),
+    Check("schedules", project.schedules, "see docs/schedules.md"),
     Check("machine", job.machine, "launch gpus lists what there is"),
     Check("quota", job.quota, _NETWORK),
     Check("tracking", job.tracking, "see whether tracking_uri in the profile is right"),
@@ -84,7 +88,9 @@ def examined(subject: Subject, checks: Sequence[Check] = CHECKS, *, deadline: fl
     """The table of a subject; every check is given `deadline` seconds, all at the same time."""
     until = time.monotonic() + deadline
     asked = [(check, ask(partial(check.question, subject))) for check in checks]
-    rows = tuple(_row(check, future, subject, until, deadline) for check, future in asked)
+    rows = tuple(
+        row for check, future in asked if (row := _row(check, future, subject, until, deadline)) is not None
+    )
     place = subject.place if isinstance(subject.place, Place) else None
     return Report(
         profile=place.profile if place else None,
@@ -94,7 +100,9 @@ def examined(subject: Subject, checks: Sequence[Check] = CHECKS, *, deadline: fl
     )
 
 
-def _row(check: Check, future: Future[Found], subject: Subject, until: float, deadline: float) -> Row:
+def _row(
+    check: Check, future: Future[Found | None], subject: Subject, until: float, deadline: float
+) -> Row | None:
     try:
         found = future.result(max(0.0, until - time.monotonic()))
     except Lacking as reason:
@@ -106,7 +114,7 @@ def _row(check: Check, future: Future[Found], subject: Subject, until: float, de
         found = failure(f"no answer within {deadline:.0f} s", check.fix)
     except Exception as error:  # noqa: BLE001  one check that breaks must not hide what the others found
         found = failure(f"the check broke: {type(error).__name__}: {error}", check.fix)
-    return Row(check.name, found.state, found.found, found.fix)
+    return None if found is None else Row(check.name, found.state, found.found, found.fix)
 
 
 def _config(

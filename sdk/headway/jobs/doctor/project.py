@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from headway.cloud import buckets, projects, registry, secrets
 from headway.cloud.session import Session
 from headway.config import Loaded
 from headway.errors import InputError, NotFound, Refused
 from headway.jobs.doctor.report import Found, failure, ok, unchecked, warning, worst
 from headway.jobs.doctor.subject import Subject
+from headway.spec.layout import BucketLayout
+from headway.spec.place import Place
 
 APIS = ("aiplatform", "artifactregistry", "cloudbuild", "logging", "storage")
 BUCKET_PERMISSIONS = ("storage.objects.create", "storage.objects.get", "storage.objects.list")
@@ -119,6 +123,55 @@ def service_account(subject: Subject) -> Found:
     if not accounts:
         return ok("the profile names none: jobs and builds run as Google's own default accounts")
     return worst([_account(session, email) for email in accounts])
+
+
+def schedules(subject: Subject) -> Found | None:
+    """Whether the account of schedules exists, may be used and may call their function; None without any.
+
+    In the local stack nobody needs a permission.
+    """
+    if subject.is_local or not _is_scheduled(subject):
+        return None
+    place = subject.known_place
+    email = place.scheduler_service_account
+    if email is None:
+        return failure(
+            f"the profile {place.profile} has no scheduler_service_account: the account that ticks run as",
+            "Terraform in infra/ makes one, and its output headway_toml has the line for headway.toml",
+        )
+    session = subject.online.session
+    return worst([_account(session, email), _invoker(session, email)])
+
+
+def _is_scheduled(subject: Subject) -> bool:
+    """Whether the config has a schedule, or the place one of any job, as far as it may be asked."""
+    if isinstance(subject.config, Loaded) and subject.spec.schedule is not None:
+        return True
+    if subject.services is None or not isinstance(subject.place, Place):
+        return False
+    try:
+        entries = subject.services.store.list(BucketLayout(subject.place.bucket).schedules)
+        return any(entry.name.endswith("/schedule.json") for entry in islice(entries, 1000))
+    except (NotFound, Refused):
+        return False  # the bucket's own row tells why
+
+
+def _invoker(session: Session, email: str) -> Found:
+    look = f"gcloud projects get-iam-policy {session.project}"
+    try:
+        roles = projects.roles_of(session, email)
+    except (NotFound, Refused) as error:
+        return unchecked(f"whether {email} may call functions could not be read: {error.message}", look)
+    if roles & {projects.INVOKE, "roles/run.admin", "roles/editor", "roles/owner"}:
+        return ok("it may call functions")
+    own = sorted(role for role in roles if not role.startswith("roles/"))
+    if own:
+        return ok(f"it has roles of your own, of which one must have run.routes.invoke: {', '.join(own)}")
+    return warning(
+        f"{email} has no role in the project by which Cloud Scheduler may call the function",
+        f"gcloud projects add-iam-policy-binding {session.project} --member=serviceAccount:{email}"
+        f" --role={projects.INVOKE} (or on the function's own service)",
+    )
 
 
 def _account(session: Session, email: str) -> Found:
