@@ -26,6 +26,14 @@ resource "google_storage_bucket_iam_member" "scheduler" {
   member = google_service_account.scheduler.member
 }
 
+# Looks whether a run's image is still there before it starts the run.
+resource "google_artifact_registry_repository_iam_member" "scheduler_looks_at_images" {
+  location   = google_artifact_registry_repository.headway.location
+  repository = google_artifact_registry_repository.headway.name
+  role       = "roles/artifactregistry.reader"
+  member     = google_service_account.scheduler.member
+}
+
 # Its jobs run as the training account.
 resource "google_service_account_iam_member" "scheduler_acts_as_training" {
   service_account_id = google_service_account.training.name

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.e2e.conftest import Launcher
 
@@ -112,6 +113,31 @@ def test_cloud_scheduler_s_own_client_drives_the_function(created: Launcher, pro
     assert launch.json("wait", "--local", newest["run_id"])["state"] == "succeeded"
     run = launch.json("status", "--local", newest["run_id"])
     assert run["name"] == "rain"
+
+
+def test_a_tick_whose_image_was_deleted_says_so_and_creating_it_again_mends_it(
+    created: Launcher, project: Path
+) -> None:
+    launch = created
+    push(launch, project, "5 4 3 2 1")
+    stack = json.loads((launch.state / "local" / "stack.json").read_text())
+    image = launch.json("schedule", "show", "--local", "rain")["image"]
+    registry, _, tag = image.rpartition(":")
+    region, at, repository, package = registry.split("/", 3)
+    region = region.removesuffix("-docker.pkg.dev")
+    there = f"{stack['emulator_url']}/artifactregistry/v1/projects/{at}/locations/{region}"
+    name = f"{there}/repositories/{repository}/packages/{package.replace('/', '%2F')}"
+    digest = requests.get(f"{name}/tags/{tag}", timeout=30).json()["version"].rpartition("/")[2]
+    requests.delete(f"{name}/versions/{digest}?force=true", timeout=30).raise_for_status()
+    before = len(history(launch))
+    client, parent = clock(launch)
+    client.run_job(name=f"{parent}/jobs/headway-rain")
+    failed = next_tick(launch, before)
+    assert (failed["source"], failed["state"], failed["run_id"]) == ("cron", "failed", None)
+    assert failed["reason"].startswith(f"the image {image} that the schedule runs with is no longer there")
+    assert "create the schedule again" in failed["reason"]
+    launch.json("schedule", "create", "--local", str(project / "config.yaml"))
+    assert tick(launch)["state"] == "started"
 
 
 def next_tick(launch: Launcher, before: int) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.errors import HeadwayError, InputError, NotFound, Refused, Unreadable
+from headway.errors import HeadwayError, InputError, NotFound, Refused, RemoteError, Unreadable
 from headway.jobs import attempts
 from headway.jobs.past import free_number, last_success, runs_of
 from headway.jobs.progress import Progress, Silent
+from headway.jobs.provided import lost
 from headway.jobs.triggers import Event, events
 from headway.jobs.versions import brought_up_to_date, last_version
 from headway.spec import layout
@@ -211,6 +212,11 @@ def _decided(scheduled: Scheduled, known: Tick, services: Services, event: Event
     if decision.action in ("skip", "wait"):
         told["state"] = "skipped" if decision.action == "skip" else "waiting"
         return known.model_copy(update=told)
+    if gone := lost(plan, services):
+        raise RemoteError(
+            f"{gone} that the schedule runs with is no longer there",
+            hint="create the schedule again, with the same config: that makes it anew",
+        )
     again = free_number(plan, services)
     chosen = plan.with_data(plan.data, again)
     replaced = tuple(run.run_id for run in active if run.ours) if decision.action == "replace" else ()

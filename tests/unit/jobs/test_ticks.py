@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headway.errors import Exhausted, InputError, NotFound, Refused
+from headway.errors import Exhausted, InputError, NotFound, Refused, RemoteError
 from headway.jobs import attempts
 from headway.jobs.progress import Silent
 from headway.jobs.ticks import answer, tick, watch
@@ -62,6 +62,8 @@ def scheduled(world: MemoryPlace, of: Plan | None = None, **section: Any) -> Pla
     schedule = Schedule.model_validate({"cron": "0 3 * * 1", **section})
     document = Scheduled(created=NOW - timedelta(days=400), schedule=schedule, plan=made)
     put(world, LAYOUT.schedule("digits"), document.model_dump_json(by_alias=True))
+    world.images.add(made.image.uri)
+    put(world, LAYOUT.bundle(made.code.digest), "")
     return made
 
 
@@ -253,6 +255,53 @@ def test_a_model_that_is_too_old_is_trained_again(world: MemoryPlace) -> None:
     end(world)
     assert do(world, TIME + timedelta(days=7)).state == "skipped"
     assert do(world, TIME + timedelta(days=31)).state == "started"
+
+
+# what a run needs
+
+
+@pytest.mark.parametrize("what", ["image", "code"])
+def test_a_tick_whose_image_or_code_was_deleted_fails_and_says_what_makes_it_anew(
+    world: MemoryPlace, what: str
+) -> None:
+    made = scheduled(world, overlap="replace")
+    do(world)
+    push(world, "new.dir", NOW)
+    bundle = LAYOUT.bundle(made.code.digest)
+    if what == "image":
+        world.images.clear()
+    else:
+        world.store.delete(bundle)
+    later = TIME + timedelta(days=7)
+    with pytest.raises(RemoteError, match=f"the {what} .* is no longer there"):
+        do(world, later)
+    last = recorded(world)[-1]
+    assert (last.state, last.run_id, last.plan) == ("failed", None, None)
+    assert made.image.uri in last.reason if what == "image" else f"gs://acme/{bundle}" in last.reason
+    assert last.reason.endswith("create the schedule again, with the same config: that makes it anew")
+    assert [job.state for job in world.vertex.jobs] == ["running"], "nothing is cancelled for it"
+    world.images.add(made.image.uri)
+    put(world, bundle, "")
+    assert do(world, later).state == "started"
+
+
+def test_a_tick_that_starts_nothing_needs_no_image(world: MemoryPlace) -> None:
+    scheduled(world)
+    do(world)
+    end(world)
+    world.images.clear()
+    assert do(world, TIME + timedelta(days=7)).state == "skipped"
+
+
+def test_a_tick_that_may_not_look_at_images_goes_on_without(
+    world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str) -> str:
+        raise Refused("403 permission denied")
+
+    scheduled(world)
+    monkeypatch.setattr(world, "image_digest", refuse)
+    assert do(world).state == "started"
 
 
 # overlap
