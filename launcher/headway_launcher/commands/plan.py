@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from headway_launcher import options
 from headway_launcher.place import config_and_overrides
-from headway_launcher.render import screen
+from headway_launcher.render import Screen, screen
+
+if TYPE_CHECKING:
+    from headway.jobs import Preview
 
 
 def plan(
@@ -31,13 +36,17 @@ def plan(
     seen = preview(
         config, overrides=overrides, flags=given, local=local, profile=profile, state=default_state()
     )
-    out = screen(as_json=as_json)
-    if as_json:
-        out.document(seen.document())
-        return
+    show(seen, screen(as_json=as_json))
+
+
+def show(seen: Preview, out: Screen) -> None:
+    """Print what a submit, or the start of a sweep, would do."""
     from headway.jobs import outlook
 
-    out.facts([("run", seen.plan.run_id)])
+    if out.as_json:
+        out.document(seen.document())
+        return
+    out.facts([("sweep" if seen.plan.sweep else "run", seen.plan.run_id)])
     out.table(("step", "action", "what", "why"), [(s.what, s.action, s.detail, s.why) for s in seen.steps])
     out.table(("attempt", "gpu", "machine", "region", "USD an hour"), outlook.attempts(seen.plan))
     out.facts(outlook.rows(seen.plan))

@@ -1,4 +1,4 @@
-"""`launch sweep`, and `launch sweep status`, `list`, `logs`, `best`, `plot` and `cancel`."""
+"""`launch sweep`, and `launch sweep plan`, `status`, `list`, `logs`, `best`, `plot` and `cancel`."""
 
 from __future__ import annotations
 
@@ -31,29 +31,37 @@ SweepWords = Annotated[
 ]
 
 
+Metric = Annotated[str | None, typer.Option("--metric", metavar="NAME:min|max", help="What judges a trial.")]
+Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials.")]
+Parallel = Annotated[int | None, typer.Option("--parallel", metavar="N", help="How many of them at once.")]
+Algorithm = Annotated[
+    str | None, typer.Option("--algorithm", metavar="NAME", help="default (Bayesian), random or grid.")
+]
+EarlyStopping = Annotated[
+    str | None, typer.Option("--early-stopping", metavar="NAME", help="none, or median.")
+]
+MaxFailed = Annotated[
+    int | None,
+    typer.Option("--max-failed", metavar="N", help="Failed trials that end the sweep; 0: Vertex AI's own."),
+]
+Budget = Annotated[
+    float | None, typer.Option("--budget", metavar="USD", help="Most that all trials may cost.")
+]
+
+
 def start(
     words: SweepWords = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME:min|max", help="What judges a trial.")
-    ] = None,
-    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials.")] = None,
-    parallel: Annotated[
-        int | None, typer.Option("--parallel", metavar="N", help="How many of them at once.")
-    ] = None,
-    algorithm: Annotated[
-        str | None, typer.Option("--algorithm", metavar="NAME", help="default (Bayesian), random or grid.")
-    ] = None,
-    early_stopping: Annotated[
-        str | None, typer.Option("--early-stopping", metavar="NAME", help="none, or median.")
-    ] = None,
-    max_failed: Annotated[
-        int | None,
-        typer.Option(
-            "--max-failed", metavar="N", help="Failed trials that end the sweep; 0: Vertex AI's own."
-        ),
-    ] = None,
+    metric: Metric = None,
+    trials: Trials = None,
+    parallel: Parallel = None,
+    algorithm: Algorithm = None,
+    early_stopping: EarlyStopping = None,
+    max_failed: MaxFailed = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with this sweep where it was cancelled or failed.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="A new sweep even where this very one was started before.")
     ] = False,
     profile: options.Profile = None,
     local: options.Local = False,
@@ -63,9 +71,7 @@ def start(
     machine: options.Machine = None,
     region: options.Region = None,
     timeout: options.Timeout = None,
-    budget: Annotated[
-        float | None, typer.Option("--budget", metavar="USD", help="Most that all trials may cost.")
-    ] = None,
+    budget: Budget = None,
     wait: Annotated[
         bool, typer.Option("--wait/--detach", help="Follow the sweep to its end, or return when it is there.")
     ] = True,
@@ -76,6 +82,69 @@ def start(
     from headway_launcher.sweeping import follow, outcome
 
     config, overrides = config_and_overrides(words)
+    given = _section(metric, trials, parallel, algorithm, early_stopping, max_failed) | options.flags(
+        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
+    )
+    where, out = Where(profile, local), screen(as_json=as_json)
+    with out.progress("starting"):
+        jobs.check(config, overrides, given, sweep=True)
+        sweep = jobs.start_sweep(
+            config,
+            overrides=overrides,
+            flags=given,
+            place=where.find(config),
+            resume=resume,
+            again=again,
+            progress=out,
+        )
+    view = follow(sweep, where, out) if wait else sweep.view()
+    outcome(view, where, out, ended=wait)
+
+
+def plan(
+    words: SweepWords = None,
+    metric: Metric = None,
+    trials: Trials = None,
+    parallel: Parallel = None,
+    algorithm: Algorithm = None,
+    early_stopping: EarlyStopping = None,
+    max_failed: MaxFailed = None,
+    profile: options.Profile = None,
+    local: options.Local = False,
+    gpu: options.Gpu = None,
+    spot: options.Spot = None,
+    nodes: options.Nodes = None,
+    machine: options.Machine = None,
+    region: options.Region = None,
+    timeout: options.Timeout = None,
+    budget: Budget = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print what would be searched, on what, and what it can cost at most. Nothing is changed or started."""
+    from headway.config.profile import default_state
+    from headway.jobs import preview
+    from headway_launcher.commands.plan import show
+
+    config, overrides = config_and_overrides(words)
+    given = _section(metric, trials, parallel, algorithm, early_stopping, max_failed) | options.flags(
+        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
+    )
+    state = default_state()
+    seen = preview(
+        config, overrides=overrides, flags=given, local=local, profile=profile, state=state, sweep=True
+    )
+    show(seen, screen(as_json=as_json))
+
+
+def _section(
+    metric: str | None,
+    trials: int | None,
+    parallel: int | None,
+    algorithm: str | None,
+    early_stopping: str | None,
+    max_failed: int | None,
+) -> dict[str, object]:
+    """The flags of a sweep that were given, as the config's dotted keys."""
     given: dict[str, object] = {
         "sweep.metric": metric,
         "sweep.trials": trials,
@@ -84,17 +153,7 @@ def start(
         "sweep.early_stopping": early_stopping,
         "sweep.max_failed": max_failed,
     }
-    given = {key: value for key, value in given.items() if value is not None} | options.flags(
-        gpu=gpu, spot=spot, nodes=nodes, machine=machine, region=region, timeout=timeout, budget=budget
-    )
-    where, out = Where(profile, local), screen(as_json=as_json)
-    with out.progress("starting"):
-        jobs.check(config, overrides, given, sweep=True)
-        sweep = jobs.start_sweep(
-            config, overrides=overrides, flags=given, place=where.find(config), resume=resume, progress=out
-        )
-    view = follow(sweep, where, out) if wait else sweep.view()
-    outcome(view, where, out, ended=wait)
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def status(
@@ -259,6 +318,7 @@ def _attached(sweep_id: str, where: Where) -> Sweep:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "start": start,
+    "plan": plan,
     "status": status,
     "list": list_sweeps,
     "logs": logs,

@@ -178,7 +178,7 @@ def obtain(
 def submitted_before(job: vertex.Job, plan: Plan) -> str:
     """What a submit says that found its run there."""
     if plan.sweep:
-        return f"{plan.run_id} was started before: {job.state}"
+        return f"{plan.run_id} was started before: {job.state} (--again for another)"
     return f"{plan.run_id} was submitted before: {job.state} (--again for another)"
 
 

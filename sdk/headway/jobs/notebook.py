@@ -65,11 +65,12 @@ def sweep(
     profile: str | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
+    again: bool = False,
 ) -> Sweep:
     """Start a sweep and return at once. `overrides` are words, ranges too: `args.lr=1e-4..1e-2:log`.
 
-    The same sweep started twice is one; with `resume`, one that was cancelled or failed goes on. Raises
-    HeadwayError.
+    The same sweep started twice is one, unless `again`; with `resume`, one that was cancelled or failed goes
+    on. Raises HeadwayError.
     """
     given = {"sweep.metric": metric, "sweep.trials": trials, "sweep.parallel": parallel}
     flags = {key: value for key, value in given.items() if value is not None} | _flags(gpu, spot)
@@ -81,6 +82,7 @@ def sweep(
         flags=flags,
         place=_place(path, local, profile),
         resume=resume,
+        again=again,
         progress=Printed(),
     )
 

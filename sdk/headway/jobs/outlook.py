@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from headway.spec.candidates import Candidate
 from headway.spec.place import UNSTARTED
 from headway.spec.plan import Plan
 from headway.spec.section import format_duration
+from headway.spec.sweep import SweepPin, points
 
 ENFORCED = "Vertex AI ends the job itself, by the timeout that the job carries: also when this machine is off"
 
@@ -22,11 +24,15 @@ def price(plan: Plan) -> dict[str, Any]:
 
 
 def cap(plan: Plan) -> dict[str, Any]:
-    """The longest time, the most that it can cost at the dearest attempt, and who sees to it."""
-    dearest = price(plan)["dearest_usd_hour"]
-    most = None if dearest is None else round(dearest * plan.timeout_s / 3600, 2)
+    """The longest time, the most that it can cost at the dearest attempt, and who sees to it.
+
+    Of a sweep `timeout_s` is each trial's, and `most_usd` what all of its `trials` can cost together.
+    """
+    dearest, trials = price(plan)["dearest_usd_hour"], plan.sweep.trials if plan.sweep else None
+    most = None if dearest is None else round(dearest * plan.timeout_s / 3600 * (trials or 1), 2)
     return {
         "timeout_s": plan.timeout_s,
+        "trials": trials,
         "budget_usd": plan.budget_usd,
         "most_usd": most,
         "enforced_by": ENFORCED,
@@ -40,12 +46,24 @@ def writes(plan: Plan) -> dict[str, str]:
         "image": plan.image.uri,
         "code": uri(at.bundle(plan.code.digest)),
         "plan": plan.plan_uri,
+    }
+    log = f"Cloud Logging of {plan.project}"
+    metrics = f"{plan.tracking.uri}, experiment {plan.tracking.experiment}"
+    if plan.sweep is not None:
+        return {
+            **left,
+            "outputs": f"{plan.base_output_uri}/TRIAL, with status, checkpoints and model of each",
+            "results": uri(at.sweep_results(plan.sweep.id)),
+            "log": log,
+            "metrics": f"{metrics}: one run, with a child a trial",
+        }
+    left |= {
         "status": uri(plan.folder.status),
         "checkpoints": uri(plan.folder.checkpoints),
         "model": uri(plan.folder.model),
         "outputs": uri(plan.folder.outputs),
-        "log": f"Cloud Logging of {plan.project}",
-        "metrics": f"{plan.tracking.uri}, experiment {plan.tracking.experiment}",
+        "log": log,
+        "metrics": metrics,
     }
     if plan.tracking.register_as:
         left["registered"] = f"a new version of the model {plan.tracking.register_as}"
@@ -109,13 +127,37 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     longest = format_duration(timedelta(seconds=plan.timeout_s))
     budget = "" if plan.budget_usd is None else f" by the budget of {dollars(plan.budget_usd)}"
     cost = "" if most["most_usd"] is None else f", {dollars(most['most_usd'])} at most"
+    if plan.sweep is not None:
+        trials, rounds = plan.sweep.trials, math.ceil(plan.sweep.trials / plan.sweep.parallel)
+        whole = format_duration(timedelta(seconds=rounds * plan.timeout_s))
+        longest, cost = f"{longest} a trial, {whole} for all {trials}", cost and f"{cost} for all {trials}"
     return [
+        *(search(plan.sweep) if plan.sweep else ()),
         ("scheduling", scheduling(plan)),
         ("an hour", f"{dollars(first)}{at_most}" + (f" ({estimate})" if first is not None else "")),
         ("cap", f"{longest}{budget}{cost}; {ENFORCED}"),
         ("labels", " ".join(f"{key}={value}" for key, value in plan.labels.items())),
         *writes(plan).items(),
         *(("warning", text) for text in warnings(plan)),
+    ]
+
+
+def search(sweep: SweepPin) -> list[tuple[str, str]]:
+    """What a sweep varies and how it searches, as lines for people."""
+    size = points(sweep.parameters)
+    of = f"; the space has {size:,} points" if size else ""
+    if 0 < size < sweep.trials:
+        of += ", of which none is trained twice"
+    ends = [
+        "an early stop at the median" if sweep.early_stopping == "median" else "",
+        f"an end after {sweep.max_failed} failed trials" if sweep.max_failed else "",
+    ]
+    named = {"default": "default (Bayesian)"}.get(sweep.algorithm, sweep.algorithm)
+    return [
+        *(("varied", f"{each.name}: {each}") for each in sweep.parameters),
+        ("metric", f"{sweep.metric}:{sweep.goal}"),
+        ("trials", f"{sweep.trials}, {sweep.parallel} at once{of}"),
+        ("algorithm", "; ".join(filter(None, (named, *ends)))),
     ]
 
 

@@ -43,7 +43,8 @@ class Prepared:
     def again(self, number: int) -> Prepared:
         """The same content as another run: the `number`th."""
         pins = self.plan
-        plan = make_plan(
+        made = make_sweep_plan if pins.sweep else make_plan
+        plan = made(
             self.loaded.spec,
             self.place,
             code=pins.code,
@@ -101,7 +102,7 @@ class Preview:
         }
 
     def __str__(self) -> str:
-        lines = [f"run {self.plan.run_id}"]
+        lines = [f"{'sweep' if self.plan.sweep else 'run'} {self.plan.run_id}"]
         lines += [f"  {step.what:<7} {step.action:<8} {step.detail}: {step.why}" for step in self.steps]
         lines += ["  " + " ".join(("attempt", *attempt)) for attempt in outlook.attempts(self.plan)]
         lines += [f"  {name:<11} {text}" for name, text in outlook.rows(self.plan)]
@@ -201,14 +202,15 @@ def plan(
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] | None = None,
     place: Place,
+    sweep: bool = False,
     reachable: bool = True,
     services: Services | None = None,
 ) -> Preview:
-    """Everything that a submit would do, and why; changes nothing.
+    """Everything that a submit, or the start of a `sweep`, would do, and why; changes nothing.
 
     With `reachable` false (a local stack that is not up) nothing is asked and the steps read `unknown`.
     """
-    prepared = prepare(config, overrides=overrides, flags=flags, place=place)
+    prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep)
     if not reachable:
         return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
     services = services or Services(place)
@@ -225,11 +227,17 @@ def preview(
     local: bool,
     profile: str | None,
     state: Path,
+    sweep: bool = False,
 ) -> Preview:
     """`plan` at the place that a profile or `local` names; a local stack that is not up stays so."""
     place = look_for_place(profile=profile, local=local, start=config, state=state)
     return plan(
-        config, overrides=overrides, flags=flags, place=place or UNSTARTED, reachable=place is not None
+        config,
+        overrides=overrides,
+        flags=flags,
+        place=place or UNSTARTED,
+        sweep=sweep,
+        reachable=place is not None,
     )
 
 
@@ -241,6 +249,9 @@ def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewSt
     if plan.machine.accelerator:
         machine += f" with {plan.machine.accelerator_count} x {plan.machine.accelerator}"
     machine += f" in {plan.regions[0]}"
+    what = "run"
+    if plan.sweep is not None:
+        what, machine = "sweep", f"{plan.sweep.trials} trials, {plan.sweep.parallel} at once: {machine}"
     data = [
         (pin, f"{pin.path} at {pin.md5[:12]}, {pin.files} files, {pin.size:,} bytes") for pin in plan.data
     ]
@@ -260,9 +271,9 @@ def _steps(prepared: Prepared, found: Found | None, why: str) -> tuple[PreviewSt
             else PreviewStep("data", "reuse", text, f"this version is in {plan.data_remote}")
             for pin, text in data
         ),
-        PreviewStep("job", "attach", machine, "this very run was submitted before; --again makes another")
+        PreviewStep("job", "attach", machine, f"this very {what} was submitted before; --again makes another")
         if found.claimed
-        else PreviewStep("job", "create", machine, "no run has this content"),
+        else PreviewStep("job", "create", machine, f"no {what} has this content"),
     )
 
 

@@ -108,14 +108,14 @@ def _obtain(prepared: Prepared, services: Services, again: bool, progress: Progr
         f"look with: launch status{services.place.words} {plan.run_id}",
     ):
         if again:
-            claim = _claim_next(prepared, services.store)
+            claim = claim_next(prepared, services.store)
             return Run(claim.plan, services, job=attempts.create(claim, services, progress))
         their_plan, job = attempts.obtain(plan, services, progress, take=True)
         return Run(their_plan, services, job=job)
 
 
-def _claim_next(prepared: Prepared, store: ObjectStore) -> Claim:
-    """The first number of this content that is free."""
+def claim_next(prepared: Prepared, store: ObjectStore) -> Claim:
+    """The claim on the first number of this content that is free; of a sweep's likewise."""
     plans = (prepared.plan if number == 1 else prepared.again(number).plan for number in count(1))
     return next(claim for claim in (Claim(plan, store) for plan in plans) if claim.take())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 from headway.cloud import vertex
@@ -13,7 +14,9 @@ from headway.config.facts import facts
 from headway.errors import InputError, NotFound, interruptible
 from headway.jobs import attempts, planning, submission, sweep_tracking
 from headway.jobs.claim import read_sweep
+from headway.jobs.planning import Prepared
 from headway.jobs.progress import Progress, Silent
+from headway.jobs.provided import lost
 from headway.jobs.run import Run
 from headway.jobs.sweep import Sweep, last_attempt
 from headway.jobs.sweep_view import TrialView, broken, pin_of, spent
@@ -32,22 +35,30 @@ def start_sweep(
     flags: Mapping[str, object] | None = None,
     place: Place,
     resume: bool = False,
+    again: bool = False,
     progress: Progress | None = None,
     services: Services | None = None,
 ) -> Sweep:
     """Start the sweep that a config describes; returns as soon as Vertex AI has its tuning job.
 
-    The same sweep started twice is one: the second call returns the first one's. With `resume`, one that
-    ended otherwise than by success goes on with the trials that are left, in a tuning job of their own.
+    The same sweep started twice is one: the second call returns the first one's, unless `again`. With
+    `resume`, one that ended otherwise than by success goes on with the trials that are left, in a tuning job
+    of their own; where it was started again, the last one of them does.
     Raises InputError before anything is sent, BuildFailed, RemoteError, and Interrupted on Ctrl-C.
     """
+    if resume and again:
+        raise InputError(
+            "a sweep either goes on or begins again", hint="leave out one of --resume and --again"
+        )
     progress = progress or Silent()
     with interruptible("stopped before any tuning job was created", "nothing goes on running"):
         prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place, sweep=True)
         services = services or Services(place)
-        plan = prepared.plan
-        if last := last_attempt(plan, services):
-            plan = read_sweep(plan.run_id, services, last)
+        plan, last = prepared.plan, 0
+        if not again:
+            plan = _last_begun(prepared, services) if resume else plan
+            if last := last_attempt(plan, services):
+                plan = read_sweep(plan.run_id, services, last)
         found = planning.look_up(prepared, services)
         if last and (known := submission.running(plan, services, progress)):
             sweep = Sweep(known[0], services)
@@ -62,10 +73,26 @@ def start_sweep(
         f"stopped while {plan.run_id} was being claimed: no tuning job of it was created here",
         f"look with: launch sweep status{place.words} {plan.run_id}",
     ):
-        theirs, _ = attempts.obtain(plan, services, progress, take=True)
+        if again:
+            claim = submission.claim_next(prepared, services.store)
+            attempts.create(claim, services, progress)
+            theirs = claim.plan
+        else:
+            theirs, _ = attempts.obtain(plan, services, progress, take=True)
     if address := sweep_tracking.open_parent(theirs, services):
         progress.step("track", address)
     return Sweep(theirs, services)
+
+
+def _last_begun(prepared: Prepared, services: Services) -> Plan:
+    """Of the sweeps of this content the one that was begun last; the first where none was."""
+    last = prepared.plan
+    for number in count(2):
+        following = prepared.again(number).plan
+        if not last_attempt(following, services):
+            return last
+        last = following
+    raise AssertionError("numbers have no end")
 
 
 def _further(sweep: Sweep, services: Services, progress: Progress) -> Plan | None:
@@ -146,24 +173,14 @@ def submit_best(
     values = {**plan.config, "args": {**plan.config.get("args", {}), **best.values}}
     spec = relaid(values, overrides)
     run = make_plan(spec, place, code=plan.code, image=plan.image, data=plan.data, facts=facts(start))
-    _require(run, services)
+    if gone := lost(run, services):
+        raise NotFound(
+            f"{gone} that the sweep ran with is no longer there",
+            hint="submit from the project, with the values that launch sweep best prints",
+        )
     with interruptible(
         f"stopped while {run.run_id} was being claimed: no job of it was created here",
         f"look with: launch status{place.words} {run.run_id}",
     ):
         theirs, job = attempts.obtain(run, services, progress, take=True)
     return Run(theirs, services, job=job)
-
-
-def _require(run: Plan, services: Services) -> None:
-    """Raises NotFound where what the sweep ran with is gone."""
-    lost = []
-    if services.image_digest(run.image.uri) is None:
-        lost.append(f"the image {run.image.uri}")
-    if not services.store.exists(run.layout.bundle(run.code.digest)):
-        lost.append(f"the code {run.layout.uri(run.layout.bundle(run.code.digest))}")
-    if lost:
-        raise NotFound(
-            f"{' and '.join(lost)} that the sweep ran with is no longer there",
-            hint="submit from the project, with the values that launch sweep best prints",
-        )

@@ -282,16 +282,19 @@ def make_sweep_plan(
     code: CodePin,
     image: ImagePin,
     data: Sequence[DataPin],
+    again: int = 1,
     facts: Catalogue | None = None,
 ) -> Plan:
     """The plan of a sweep's first tuning job: the run that each trial is, and what is varied.
 
-    `timeout_s` is a trial's: a budget is for the whole sweep, each trial has its share. Raises Unfit.
+    `timeout_s` is a trial's: a budget is for the whole sweep, each trial has its share. `again` tells equal
+    sweeps apart. Raises Unfit.
     """
     run = make_plan(spec, place, code=code, image=image, data=data, facts=facts)
     section = spec.sweep.model_dump(mode="json") if spec.sweep else None
     claim = _digest({"run": run.claim, "sweep": section})
-    sweep_id = f"{spec.name}-sweep-{claim[:8]}"
+    # not the number alone: by that the tuning jobs of one sweep are told apart, and the names of its trials
+    sweep_id = f"{spec.name}-sweep-{claim[:8]}" + (f"-again{again}" if again > 1 else "")
     sweep = pinned(spec.sweep, sweep_id)
     timeout_s = run.timeout_s
     if spec.limits.budget is not None:

@@ -8,7 +8,9 @@ import pytest
 
 from headway.jobs import Preview, outlook
 from headway.spec.plan import Plan
+from headway.spec.sweep import Sweep, pinned
 from tests.unit.spec.test_plan import plan
+from tests.unit.spec.test_sweep import sweep_plan
 
 
 def made(resources: dict[str, Any], **limits: Any) -> Plan:
@@ -87,3 +89,32 @@ def test_the_page_and_the_document_tell_the_same() -> None:
     assert [each["gpu"] for each in document["plan"]["candidates"]] == ["h100:8", "a100:8"]
     for address in document["writes"].values():
         assert address in page
+
+
+def test_the_cap_of_a_sweep_is_for_all_of_its_trials() -> None:
+    each, planned = made({"gpu": "a100"}), sweep_plan()
+    planned = planned.model_copy(update={"candidates": each.candidates, "timeout_s": 3600})
+    sweep, hour = planned.sweep, each.candidates[0].usd_hour
+    assert sweep is not None
+    assert hour is not None
+    assert (sweep.trials, sweep.parallel) == (30, 4)
+    cap = outlook.cap(planned)
+    assert (cap["trials"], cap["most_usd"]) == (30, round(30 * hour, 2))
+    assert outlook.cap(each)["trials"] is None
+    told = dict(outlook.rows(planned))
+    assert told["cap"].startswith(f"1h a trial, 8h for all 30, ${cap['most_usd']} at most for all 30; Vertex")
+    assert [text for name, text in outlook.rows(planned) if name == "varied"] == [
+        f"{each.name}: {each}" for each in sweep.parameters
+    ]
+    assert sweep.metric in told["metric"]
+    assert told["outputs"].startswith(f"{planned.base_output_uri}/TRIAL")
+
+
+def test_a_space_smaller_than_its_trials_says_that_none_is_trained_twice() -> None:
+    sweep = pinned(Sweep(parameters={"a": "1,2", "b": "x,y"}, metric="m:max", trials=9, parallel=2), "s")
+    assert dict(outlook.search(sweep))["trials"] == (
+        "9, 2 at once; the space has 4 points, of which none is trained twice"
+    )
+    grid = pinned(Sweep(parameters={"a": "1,2"}, metric="m:max", algorithm="grid", max_failed=3), "s")
+    assert dict(outlook.search(grid))["trials"] == "2, 1 at once; the space has 2 points"
+    assert dict(outlook.search(grid))["algorithm"] == "grid; an end after 3 failed trials"

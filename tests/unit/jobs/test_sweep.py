@@ -13,7 +13,7 @@ import requests
 
 from headway.cloud.logs import LogLine
 from headway.cloud.tuning import Trial
-from headway.errors import ConfigError, DeadlinePassed, InputError, NotFound
+from headway.errors import ConfigError, DeadlinePassed, InputError, Interrupted, NotFound
 from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
 from headway.jobs.sweep import Sweep, attach_sweep, sweeps
 from headway.jobs.sweep_submission import overrides_of, submit_best
@@ -56,7 +56,11 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(config: Path, world: MemoryPlace) -> Callable[..., Sweep]:
     def call(
-        *words: str, resume: bool = False, told: Told | None = None, flags: dict[str, Any] | None = None
+        *words: str,
+        resume: bool = False,
+        again: bool = False,
+        told: Told | None = None,
+        flags: dict[str, Any] | None = None,
     ) -> Sweep:
         return sweep_submission.start_sweep(
             config,
@@ -64,6 +68,7 @@ def start(config: Path, world: MemoryPlace) -> Callable[..., Sweep]:
             flags={**FLAGS, **(flags or {})},
             place=PLACE,
             resume=resume,
+            again=again,
             progress=told,
             services=world.services,
         )
@@ -118,7 +123,7 @@ def test_the_same_sweep_started_twice_is_one_and_sends_nothing(
     assert second.sweep_id == first.sweep_id
     assert len(world.sweeps.all) == 1
     assert world.store.uploads == sent
-    assert told.steps == [("job", f"{first.sweep_id} was started before: running")]
+    assert told.steps == [("job", f"{first.sweep_id} was started before: running (--again for another)")]
 
 
 def test_a_sweep_whose_launcher_was_killed_is_repaired_by_the_same_command(
@@ -307,6 +312,97 @@ def test_a_resumed_sweep_started_again_is_attached_to(
     assert start(resume=True).job().name == second.job().name
     assert start().job().name == second.job().name
     assert len(world.sweeps.all) == 2
+
+
+def test_a_sweep_that_is_wanted_again_is_another_and_nothing_of_the_first_is_in_it(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    first = start()
+    world.sweeps.end("succeeded")
+    record(world, first, 1, 2, 3, 4)
+    second, third = start(again=True), start(again=True)
+    ids = [first.sweep_id, f"{first.sweep_id}-again2", f"{first.sweep_id}-again3"]
+    assert [sweep.sweep_id for sweep in (first, second, third)] == ids
+    assert [body["maxTrialCount"] for body in world.sweeps.bodies] == [4, 4, 4]
+    assert [body["labels"]["headway-run"] for body in world.sweeps.bodies] == ids
+    assert second.plan.claim == first.plan.claim
+    assert start().sweep_id == first.sweep_id, "without it, the first one is meant"
+    assert attach_sweep(ids[1], PLACE, services=world.services).plan == second.plan
+    assert len(world.sweeps.bodies) == 3
+
+
+def test_no_trial_of_a_repeated_sweep_has_the_name_of_another_sweeps(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    start()
+    world.sweeps.end("cancelled")
+    resumed, repeated = start(resume=True), start(again=True)
+    assert resumed.pin.attempt == 2
+    assert resumed.pin.run_id("1") != repeated.pin.run_id("1")
+    names = [body["displayName"] for body in world.sweeps.bodies]
+    assert len(set(names)) == len(names) == 3
+
+
+def test_of_a_repeated_sweep_the_last_one_is_resumed(start: Callable[..., Sweep], world: MemoryPlace) -> None:
+    start()
+    world.sweeps.end("succeeded")
+    again = start(again=True)
+    world.sweeps.end("cancelled")
+    resumed = start(resume=True)
+    assert (resumed.sweep_id, resumed.pin.attempt) == (again.sweep_id, 2)
+
+
+def test_a_sweep_cannot_go_on_and_begin_again(start: Callable[..., Sweep], world: MemoryPlace) -> None:
+    with pytest.raises(InputError, match="either goes on or begins again"):
+        start(resume=True, again=True)
+    assert world.store.objects == {}
+
+
+def test_a_repeated_sweep_whose_launcher_was_killed_is_repaired_by_a_resume(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    start()
+    world.sweeps.end("succeeded")
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    world.sweeps.before_create = killed
+    with pytest.raises(Interrupted):
+        start(again=True)
+    world.sweeps.before_create = lambda: None
+    for name in world.store.written:
+        world.store.written[name] -= timedelta(hours=1)
+    assert start(resume=True).sweep_id.endswith("-again2")
+
+
+def test_a_plan_of_a_sweep_says_what_it_can_cost_and_starts_nothing(
+    config: Path, world: MemoryPlace, start: Callable[..., Sweep]
+) -> None:
+    def look() -> planning.Preview:
+        flags = {**FLAGS, "resources.gpu": "l4", "limits.timeout": "1h"}
+        return planning.plan(
+            config, overrides=WORDS, flags=flags, place=PLACE, sweep=True, services=world.services
+        )
+
+    seen = look()
+    assert [(step.what, step.action) for step in seen.steps] == [
+        ("image", "build"),
+        ("bundle", "upload"),
+        ("job", "create"),
+    ]
+    assert seen.steps[-1].detail.startswith("4 trials, 2 at once: 1 x g2-standard-")
+    assert seen.steps[-1].why == "no sweep has this content"
+    cap = seen.document()["cap"]
+    assert (cap["timeout_s"], cap["trials"]) == (3600, 4)
+    assert cap["most_usd"] == pytest.approx(4 * (seen.plan.candidates[0].usd_hour or 0), abs=0.01)
+    assert str(seen).startswith(f"sweep {seen.plan.run_id}\n")
+    assert world.store.objects == {}
+    assert world.sweeps.bodies == []
+    started = start(flags={"resources.gpu": "l4", "limits.timeout": "1h"})
+    assert started.sweep_id == seen.plan.run_id
+    assert (look().steps[-1].action, look().steps[0].action) == ("attach", "reuse")
+    assert "--again makes another" in look().steps[-1].why
 
 
 def test_nothing_is_left_of_a_sweep_that_succeeded_or_has_all_its_trials(
