@@ -139,7 +139,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True)
 VALUES = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.none())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(name=NAMES, value=VALUES)
 def test_a_word_and_a_line_of_the_file_mean_the_same(read: Read, name: str, value: object) -> None:
     written = json.dumps(value)
