@@ -38,6 +38,9 @@ class Clock(Protocol):
     def after(self, seconds: float, call: Callable[[], None]) -> Alarm:
         """Make the call once in that many seconds, from the clock's thread: it only hands work on."""
 
+    def at(self, moment_ns: int, call: Callable[[], None]) -> Alarm:
+        """The same at a moment of `now_ns`, to the nanosecond however far away: seconds are too coarse."""
+
     def working(self) -> Hold:
         """Time does not step on until the hold is released: for work that was begun and ends by itself."""
 
@@ -156,6 +159,9 @@ class SystemClock(_Alarms):
         with self._lock:
             return self._add(time.monotonic() + seconds, call)
 
+    def at(self, moment_ns: int, call: Callable[[], None]) -> Alarm:
+        return self.after((moment_ns - time.time_ns()) / SECOND, call)
+
     def working(self) -> Hold:
         return Hold(lambda: None)
 
@@ -187,6 +193,10 @@ class VirtualClock(_Alarms):
         with self._lock:
             return self._add(self._now + round(seconds * SECOND), call)
 
+    def at(self, moment_ns: int, call: Callable[[], None]) -> Alarm:
+        with self._lock:
+            return self._add(moment_ns, call)
+
     def working(self) -> Hold:
         with self._lock:
             self._holds += 1
@@ -198,11 +208,18 @@ class VirtualClock(_Alarms):
         Returns the new time. Unsettled where work lasts longer than `patience` seconds of real time.
         """
         with self._stepping:
-            target = self._now + round(seconds * SECOND)
-            while (due := self._next_step(target, patience)) is not None:
-                self._set(due)
-            self._set(target)
-            return target
+            return self._step_to(self._now + round(seconds * SECOND), patience)
+
+    def advance_to(self, moment_ns: int, patience: float = 30.0) -> int:
+        """The same to a moment, to the nanosecond; where it has passed, only what is due is waited for."""
+        with self._stepping:
+            return self._step_to(max(moment_ns, self._now), patience)
+
+    def _step_to(self, target: int, patience: float) -> int:
+        while (due := self._next_step(target, patience)) is not None:
+            self._set(due)
+        self._set(target)
+        return target
 
     def _next_step(self, target: int, patience: float) -> int | None:
         """When the next call is due, once all that was begun has ended; None where that is after `target`."""

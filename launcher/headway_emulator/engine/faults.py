@@ -32,6 +32,11 @@ LATE = "late"
 BUILD = "build"
 BREAKS = ("reset", "truncate", "drop", "stall")
 """Of a response: cut before it, in its middle, after the work was done without an answer, or never ended."""
+EFFECTS = ("status", "delay", "break")
+"""Of a response, one at least: a fault without would count as fired, and nobody would notice it."""
+FIRED_KEPT = 10_000
+"""Times that are remembered, as many as requests are."""
+TRIMMED_EVERY = 100
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,8 @@ class Faults:
             self._store.put(FAULT, fault["id"], fault)
             fired = {"fault": fault["id"], "kind": fault["kind"], "time": now, "on": dict(facts)}
             self._store.put(FIRED, uuid.uuid4().hex, fired)
+            if fault["fired"] % TRIMMED_EVERY == 0:
+                self._store.keep_newest(FIRED, FIRED_KEPT)
 
 
 def check(wanted: Mapping[str, Any]) -> None:
@@ -181,6 +188,11 @@ def check(wanted: Mapping[str, Any]) -> None:
             raise invalid(f"The fault's {name} cannot be {value!r}.")
     if wanted["kind"] == RESPONSE and not 400 <= wanted.get("status", 400) <= 599:
         raise invalid(f"A response's status is 400 to 599, not {wanted['status']!r}.")
+    if wanted["kind"] == RESPONSE and not wanted.keys() & EFFECTS:
+        raise invalid(f"A response fault needs an effect: {', '.join(EFFECTS)}.")
+    for name in ("times", "skip", "after", "within", "delay", "rate", "after_bytes"):
+        if wanted.get(name, 0) < 0:
+            raise invalid(f"The fault's {name} cannot be below 0, as {wanted[name]!r} is.")
     if wanted.get("break", BREAKS[0]) not in BREAKS:
         raise invalid(f"A response's break is one of {', '.join(BREAKS)}, not {wanted['break']!r}.")
 

@@ -103,6 +103,15 @@ class Store:
             done = self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name))
         return done.rowcount > 0
 
+    def keep_newest(self, kind: str, count: int) -> None:
+        """Delete all but so many documents of the kind."""
+        with self._lock:
+            self._db.execute(
+                "DELETE FROM documents WHERE kind = ? AND seq <= "
+                "(SELECT seq FROM documents WHERE kind = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (kind, kind, count),
+            )
+
     def add_logs(self, entries: Iterable[LogEntry]) -> None:
         """A disk that takes no more costs these lines, never the job or build that wrote them."""
         lines = list(entries)

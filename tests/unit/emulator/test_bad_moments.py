@@ -182,7 +182,7 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_made(
 
 def test_requests_and_jobs_take_faults_at_the_same_time(bench: Bench) -> None:
     """Each needs the faults and the state, and both get them in the same order."""
-    bench.faults.add({"kind": "response", "times": 0, "rate": 0.0})
+    bench.faults.add({"kind": "response", "status": 503, "times": 0, "rate": 0.0})
     inside = threading.Event()
 
     def request() -> None:

@@ -52,6 +52,20 @@ def test_a_call_that_is_due_at_once_is_made_without_a_step_and_under_nobodys_loc
     assert made.wait(5)
 
 
+@pytest.mark.parametrize("far", [5 * 31_536_000 * SECOND + 1, 123_456_789_012_345_678])
+def test_a_moment_years_away_is_met_to_the_nanosecond(far: int) -> None:
+    """What is due at the moment to which the clock is stepped is due then, and not a nanosecond later."""
+    start = 1_795_836_839_123_456_789
+    clock = VirtualClock(start)
+    made: list[int] = []
+    for moment in range(start + far, start + far + 50):
+        clock.at(moment, lambda: made.append(clock.now_ns()))
+        assert clock.advance_to(moment) == moment
+        assert made[-1] == moment
+    assert clock.advance_to(start) == start + far + 49  # which has passed
+    clock.close()
+
+
 def test_time_stands_while_work_is_in_flight(clock: VirtualClock) -> None:
     seen: list[float] = []
 

@@ -141,8 +141,7 @@ class Scheduler:
 
     def _set_alarm(self, name: str, plan: Plan) -> None:
         if not self._closed:
-            wait = (plan.due - self._clock.now_ns()) / SECOND
-            self._alarms[name] = self._clock.after(wait, lambda: self._ring(name, plan))
+            self._alarms[name] = self._clock.at(plan.due, lambda: self._ring(name, plan))
 
     def _cancel(self, name: str) -> None:
         if (alarm := self._alarms.pop(name, None)) is not None:

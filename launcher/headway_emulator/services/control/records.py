@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headway_emulator.api.rest import Call, Rule
-from headway_emulator.engine.clock import parse_timestamp
+from headway_emulator.engine.clock import parse_timestamp, timestamp
 from headway_emulator.errors import invalid
 from headway_emulator.schema import integer
 from headway_emulator.world import World
@@ -35,7 +35,7 @@ class Records:
         before = integer(call.query.get("pageToken", "") or "0", "int64")
         if since:
             try:
-                parse_timestamp(since)
+                since = timestamp(parse_timestamp(since))  # as the record writes times, so that text compares
             except ValueError as error:
                 raise invalid(f"since: {since!r} is no RFC 3339 time.") from error
         if before is None:

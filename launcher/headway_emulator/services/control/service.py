@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from headway_emulator.api.rest import Call, Rule, Service
-from headway_emulator.engine.clock import Unsettled, VirtualClock, parse_timestamp, timestamp
+from headway_emulator.engine.clock import SECOND, Unsettled, VirtualClock, parse_timestamp, timestamp
 from headway_emulator.errors import ApiError, invalid, precondition
 from headway_emulator.services.control import records, wiring, work
 from headway_emulator.world import World
 
 NAME = "emulator"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+LAST = parse_timestamp("9000-01-01T00:00:00Z")
+"""The furthest step: deadlines are later than that, and none may be after the year 9999."""
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -52,10 +56,10 @@ class Control:
                 "The clock is the machine's own, which nobody steps. Start the emulator with --clock virtual "
                 '(in a test: @pytest.mark.gcp(clock="virtual")).'
             )
-        seconds = _step(call.body, clock.now_ns())
+        step = _step(call.body, clock)
         self._world.trainings.notice_ends()
         try:
-            now = clock.advance(seconds)
+            now = step()
         except Unsettled as error:
             raise ApiError(
                 "DEADLINE_EXCEEDED", f"The clock stands at {timestamp(clock.now_ns())}: {error}."
@@ -81,21 +85,26 @@ class Control:
         return {}
 
 
-def _step(body: Any, now_ns: int) -> float:
-    """Seconds to step."""
-    given = body if isinstance(body, dict) else {}
+def _step(body: Any, clock: VirtualClock) -> Callable[[], int]:
+    """What makes the step."""
+    given, now = body if isinstance(body, dict) else {}, clock.now_ns()
     if isinstance(to := given.get("to"), str) and len(given) == 1:
         try:
-            seconds = (parse_timestamp(to) - now_ns) / 1e9
+            moment = parse_timestamp(to)
         except ValueError as error:
             raise invalid(f"{to!r} is no RFC 3339 time.") from error
+        step = partial(clock.advance_to, moment)
     elif len(given) == 1 and "advance" in given:
         seconds = duration(given["advance"])
+        moment = now + round(min(seconds, LAST / SECOND) * SECOND)
+        step = partial(clock.advance, seconds)
     else:
         raise invalid('Give {"advance": "36h"} or {"to": "2026-03-29T03:00:00Z"}.')
-    if seconds < 0:
+    if moment < now:
         raise invalid("Time does not go backward.")
-    return seconds
+    if moment > LAST:
+        raise invalid(f"Time does not go beyond {timestamp(LAST)}.")
+    return step
 
 
 def duration(given: Any) -> float:
