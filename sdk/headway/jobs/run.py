@@ -197,7 +197,8 @@ class Run:
         return [
             _output(entry, prefix, self._store)
             for entry in self._store.list(prefix)
-            if entry.name.removeprefix(prefix).startswith(kept)
+            # `outputs/plots/` is no file but a folder, as gcsfuse and the console leave one
+            if entry.name.removeprefix(prefix).startswith(kept) and not entry.name.endswith("/")
         ]
 
     def pull(self, folder: str | Path) -> list[Path]:

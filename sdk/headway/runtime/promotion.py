@@ -215,7 +215,8 @@ class Bench:
             store.download(name, target)
             return target
         prefix = name.rstrip("/") + "/"
-        found = list(store.list(prefix))
+        # `weights/` is no file but a folder, as gcsfuse and the console leave one
+        found = [item for item in store.list(prefix) if not item.name.endswith("/")]
         if not found:
             raise NotFound(f"there is nothing at {uri}", hint="was its run removed from the bucket?")
         size = sum(item.size for item in found)

@@ -175,6 +175,16 @@ def test_pull_fetches_a_checkpoint_again_that_was_written_anew_with_its_old_size
     assert (tmp_path / "checkpoints/last.ckpt").read_bytes() == b"epoch 2"
 
 
+def test_pull_takes_a_folders_own_object_for_no_file(run: Run, world: MemoryPlace, tmp_path: Path) -> None:
+    """gcsfuse, through which training may write to /gcs, leaves one for each folder that it makes."""
+    outputs = f"{run.plan.layout.run(run.run_id)}/outputs"
+    for name, data in (("", b""), ("plots/", b""), ("plots/loss.png", b"png")):
+        world.store.write(f"{outputs}/{name}", data)
+    assert [path.relative_to(tmp_path).as_posix() for path in run.pull(tmp_path)] == [
+        "outputs/plots/loss.png"
+    ]
+
+
 def test_pull_into_a_file_is_refused(run: Run, world: MemoryPlace, tmp_path: Path) -> None:
     world.store.write(f"{run.plan.layout.run(run.run_id)}/outputs/report.txt", b"fine")
     (tmp_path / "report").write_text("mine")
