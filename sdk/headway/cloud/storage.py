@@ -146,14 +146,22 @@ class ObjectStore:
         return self._send(name, send)
 
     def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
-        """Send a file; False where `only_if_absent` found the object there."""
+        """Send a file; False where `only_if_absent` found the object there.
+
+        Raises RemoteError also where somebody wrote to the file meanwhile: sent again, it may arrive.
+        """
+        from google.cloud.storage.exceptions import DataCorruption
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         # a file's upload writes the same bytes however often it is sent, so it is safe to retry
         condition = {"if_generation_match": 0} if only_if_absent else {"retry": DEFAULT_RETRY}
-        return self._send(
-            name, lambda blob: blob.upload_from_filename(str(path), timeout=TIMEOUT_S, **condition)
-        )
+        try:
+            return self._send(
+                name, lambda blob: blob.upload_from_filename(str(path), timeout=TIMEOUT_S, **condition)
+            )
+        except (ValueError, DataCorruption) as error:  # it is shorter than it was, or its checksum differs
+            message = f"cannot write {self.uri(name)}: {path} changed while it was being sent"
+            raise RemoteError(message, hint="send it again when it is whole") from error
 
     def download(self, name: str, path: Path) -> None:
         """Fetch the object into a file. Raises NotFound; leaves no half file."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from headway.cloud.storage import split_uri
-from headway.errors import HeadwayError
 from headway.runtime.store import Stores
 from headway.spec.plan import Plan
 
@@ -121,7 +120,7 @@ class MirrorThread:
                 self._mirror.look()
             except FileNotFoundError:
                 continue  # removed between look and upload: Lightning keeps the best few
-            except (HeadwayError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it was, later checkpoints must be sent
                 self._told(f"checkpoints cannot be uploaded yet: {error}")
             if not self._over.is_set() and self._mirror.names != before:
                 before = self._mirror.names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -64,3 +65,21 @@ def test_an_object_that_arrives_damaged_is_told_and_leaves_no_file(
     with pytest.raises(RemoteError, match=r"gs://acme/damaged: it arrived damaged"):
         store.download("damaged", tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_told_as_that(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training writes a checkpoint anew: what is sent then is neither the old one nor the new one."""
+    file, fstat = tmp_path / "last.ckpt", os.fstat
+    file.write_bytes(b"weights")
+
+    def cut(descriptor: int) -> os.stat_result:
+        told = fstat(descriptor)
+        if told.st_size == len(b"weights"):
+            file.write_bytes(b"")
+        return told
+
+    monkeypatch.setattr(os, "fstat", cut)
+    with pytest.raises(RemoteError, match=r"last\.ckpt changed while it was being sent"):
+        store.upload("last.ckpt", file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.runtime.publish import Mirror, Targets, created, upload
+from headway.runtime.publish import Mirror, MirrorThread, Targets, created, upload
 from tests.unit.runtime.world import MemoryStore, make_plan
 
 URI = "gs://bucket/run/checkpoints"
@@ -91,6 +91,29 @@ def test_a_resumed_checkpoint_is_not_sent_back(tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_text("1")
     Mirror(tmp_path, URI, lambda _: store, known=[tmp_path / "last.ckpt"]).look(final=True)
     assert store.objects == {}
+
+
+def test_whatever_goes_wrong_with_one_checkpoint_the_next_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headway.runtime.publish.LOOK_S", 0.01)
+    arrived, told = threading.Event(), list[str]()
+
+    class Surprising(MemoryStore):
+        def upload(self, name: str, path: Path, *, only_if_absent: bool = False) -> bool:
+            if not told:
+                raise ValueError("Size 9 was specified but the file-like object only had 0 bytes remaining.")
+            return super().upload(name, path)
+
+    store = Surprising()
+    (tmp_path / "last.ckpt").write_text("weights")
+    thread = MirrorThread(Mirror(tmp_path, URI, lambda _: store), told.append, lambda _: arrived.set())
+    try:
+        assert arrived.wait(10)
+    finally:
+        thread.end()
+    assert store.objects == {"run/checkpoints/last.ckpt": b"weights"}
+    assert told[0].startswith("checkpoints cannot be uploaded yet: Size 9")
 
 
 def test_after_a_kill_a_torn_checkpoint_does_not_replace_a_whole_one(tmp_path: Path) -> None:
