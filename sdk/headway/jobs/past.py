@@ -20,12 +20,16 @@ _LOOKED_AT = 200
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
+def regions_of(plan: Plan, services: Services) -> tuple[str, ...]:
+    """Where runs of the plan's name are looked for."""
+    return tuple(dict.fromkeys((*plan.regions, services.place.region)))
+
+
 def runs_of(plan: Plan, services: Services) -> dict[str, vertex.Job]:
     """The newest runs of a job's name, newest first, each with the job that counts."""
-    regions = dict.fromkeys((*plan.regions, services.place.region))
     found = [
         job
-        for region in regions
+        for region in regions_of(plan, services)
         for job in islice(services.jobs(region).labelled(layout.LABEL_NAME, plan.name), _LOOKED_AT)
     ]
     newest: dict[str, vertex.Job] = {}

@@ -19,7 +19,7 @@ from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import HeadwayError, InputError, NotFound, Refused, RemoteError, Unreadable
 from headway.jobs import attempts
-from headway.jobs.past import free_number, last_success, runs_of
+from headway.jobs.past import free_number, last_success, regions_of, runs_of
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.provided import lost
 from headway.jobs.triggers import Event, events
@@ -248,7 +248,7 @@ def _started(known: Tick, services: Services, progress: Progress) -> Tick:
 
 
 def _cancel(run_id: str, plan: Plan, services: Services) -> None:
-    for region in plan.regions:
+    for region in regions_of(plan, services):  # its own plan may have named others than ours does
         for job in services.jobs(region).labelled(layout.LABEL_RUN, run_id):
             if job.state not in vertex.ENDED:
                 with suppress(Refused):  # it ended meanwhile

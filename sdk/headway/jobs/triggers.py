@@ -10,11 +10,12 @@ from functools import partial
 
 from headway.cloud.services import Services
 from headway.cloud.storage import split_uri
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, InputError, RemoteError
+from headway.jobs.claim import read_plan
 from headway.jobs.past import last_success, runs_of
-from headway.jobs.versions import last_version
+from headway.jobs.versions import brought_up_to_date, last_version
 from headway.spec import layout
-from headway.spec.scheduled import Scheduled
+from headway.spec.scheduled import DataVersion, Scheduled
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -23,13 +24,15 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 class Event:
     """Something beside the clock that starts a run: when it happened, and what, in words.
 
-    `forces`: it runs though nothing changed. `problem`: it cannot be told, and why.
+    `forces`: it runs though nothing changed. `problem`: it cannot be told, and why. `unseen`: the run that
+    began last is without it, whatever the clocks say.
     """
 
     time: datetime
     what: str
     forces: bool = False
     problem: str | None = None
+    unseen: bool = False
 
 
 def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
@@ -39,13 +42,21 @@ def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[
     A trigger that cannot be looked at keeps no other from being: its error is raised after the last event.
     """
     runs = runs_of(scheduled.plan, services)
-    ours = [job for job in runs.values() if job.labels.get(layout.LABEL_SCHEDULE) == scheduled.name]
-    begun = max((job.created or _BEGINNING for job in ours), default=_BEGINNING)
-    since = max(scheduled.created, begun)
+    ours = {
+        run_id: job.created or _BEGINNING
+        for run_id, job in runs.items()
+        if job.labels.get(layout.LABEL_SCHEDULE) == scheduled.name
+    }
+    last_run = max(ours, key=lambda run_id: ours[run_id], default=None)
+    begun = ours[last_run] if last_run else _BEGINNING
     failure: HeadwayError | None = None
-    for look in (partial(_new_data, scheduled, now, services), partial(_drift, scheduled, services)):
+    for look in (
+        partial(_new_data, scheduled, now, last_run, services),
+        partial(_drift, scheduled, services),
+    ):
         try:
-            found = [event for event in look() if event.time > since]
+            later = [event for event in look() if event.time > scheduled.created]
+            found = [event for event in later if event.unseen or event.time > begun]
         except HeadwayError as error:
             failure = failure or error
         else:
@@ -59,14 +70,18 @@ def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[
         raise failure
 
 
-def _new_data(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[Event]:
+def _new_data(
+    scheduled: Scheduled, now: datetime, last_run: str | None, services: Services
+) -> Iterator[Event]:
+    """`last_run` is the schedule's that began last."""
     trigger = scheduled.schedule.triggers.data
     if trigger is None:
         return
     if trigger.prefix is None:
         version = last_version(scheduled.name, services)
         if version and now - version.time >= trigger.debounce:
-            yield Event(version.time, "new data was pushed")
+            unseen = last_run is not None and _is_without(last_run, version, scheduled, services)
+            yield Event(version.time, "new data was pushed", unseen=unseen)
         return
     bucket, prefix = _located(trigger.prefix, services)
     newest = max(services.bucket(bucket).list(prefix), key=lambda each: each.updated, default=None)
@@ -74,6 +89,20 @@ def _new_data(scheduled: Scheduled, now: datetime, services: Services) -> Iterat
         yield Event(
             newest.updated, f"new objects below {trigger.prefix}, the last one {newest.name}", forces=True
         )
+
+
+def _is_without(run_id: str, version: DataVersion, scheduled: Scheduled, services: Services) -> bool:
+    """Whether a run has another version of the data, though it began later by the clock.
+
+    What was pushed between a tick's decision and its job, or by a laptop whose clock is slow, is such.
+    """
+    if scheduled.schedule.data == "pinned":
+        return False
+    try:
+        data = read_plan(run_id, services).data
+    except (RemoteError, InputError):
+        return False  # its plan is gone, or of another version: then the clock decides
+    return brought_up_to_date(data, version) != data
 
 
 def _drift(scheduled: Scheduled, services: Services) -> Iterable[Event]:

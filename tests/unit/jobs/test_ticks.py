@@ -18,7 +18,7 @@ from headway.spec.layout import BucketLayout
 from headway.spec.plan import DataPin, Plan
 from headway.spec.schedule import Schedule
 from headway.spec.scheduled import DataVersion, Scheduled, Tick
-from tests.unit.jobs.fakes import PLACE, MemoryPlace
+from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace
 from tests.unit.spec.test_plan import plan
 
 LAYOUT = BucketLayout(PLACE.bucket)
@@ -346,6 +346,24 @@ def test_replace_cancels_the_run_before_and_says_so(world: MemoryPlace) -> None:
     assert f"{made.run_id}, which still ran, is cancelled" in found.reason
 
 
+def test_replace_cancels_a_run_that_began_in_a_region_of_before(
+    world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The config named no region when it began, and names another one now."""
+    here, there = world.vertex, MemoryJobs("europe-west4")
+    monkeypatch.setattr(world, "jobs", lambda region: there if region == "europe-west4" else here)
+    scheduled(world, overlap="replace")
+    before = do(world)
+    moved = plan({"resources": {"regions": ["europe-west4"]}}, place=PLACE, data=(PIN,))
+    scheduled(world, moved.model_copy(update={"schedule": "digits"}), overlap="replace")
+    found = do(world, TIME + timedelta(days=7))
+    assert found.replaced == (before.run_id,)
+    assert ([job.state for job in here.jobs], [job.state for job in there.jobs]) == (
+        ["cancelled"],
+        ["running"],
+    )
+
+
 # failures
 
 
@@ -413,6 +431,35 @@ def test_a_run_on_new_data_that_fails_is_not_begun_again_every_five_minutes(worl
     end(world, "failed")
     assert looked(world, TIME + timedelta(minutes=5)) == []
     assert len(world.vertex.jobs) == 1
+
+
+def test_data_that_is_pushed_between_a_ticks_decision_and_its_job_is_not_lost(world: MemoryPlace) -> None:
+    """By the clock it is older than the run, which was made of the version before it."""
+    scheduled(world, triggers={"data": {}})
+
+    def meanwhile() -> None:
+        push(world, "new.dir", datetime.now(UTC) - timedelta(seconds=1))
+
+    world.vertex.before_create = meanwhile
+    do(world)
+    world.vertex.before_create = lambda: None
+    assert [found.state for found in looked(world, TIME)] == ["waiting"]
+    end(world)
+    (found,) = looked(world, TIME)
+    assert found.state == "started"
+    assert found.reason.startswith("new data was pushed; new data (data/x abc.dir → new.dir)")
+    end(world)
+    assert looked(world, TIME) == []
+
+
+def test_data_of_before_a_run_is_nothing_new_to_it_nor_to_a_schedule_of_one_version(
+    world: MemoryPlace,
+) -> None:
+    push(world, "new.dir", NOW - timedelta(hours=1))
+    scheduled(world, triggers={"data": {}}, data="pinned")
+    do(world)
+    end(world)
+    assert looked(world, TIME) == []
 
 
 def test_new_data_waits_for_the_run_that_still_runs(world: MemoryPlace) -> None:
