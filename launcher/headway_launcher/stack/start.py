@@ -33,6 +33,8 @@ from headway_launcher.stack.record import (
 
 Say = Callable[[str], None]
 
+_OURS_ALONE = ("PYDANTIC_DISABLE_PLUGINS",)
+"""What `launch` sets for itself. Jobs that are processes of the stack are the user's code, and inherit."""
 _FIRST_PORT, _PORT_RANGE = 20_000, 10_000  # below the ports that systems give to outgoing connections
 _RACES = 3
 
@@ -223,7 +225,8 @@ def _environment(command: servers.Command) -> dict[str, str]:
     hosts = {urlsplit(url).hostname or "" for url in (command.url, *command.env.values()) if "://" in url}
     given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     direct = ",".join([*filter(None, [given]), "127.0.0.1", "localhost", *sorted(hosts)])
-    return {**os.environ, **command.env, "no_proxy": direct, "NO_PROXY": direct}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OURS_ALONE}
+    return {**inherited, **command.env, "no_proxy": direct, "NO_PROXY": direct}
 
 
 def _wait_until_healthy(record: Record, started: Mapping[str, psutil.Process], until: float) -> None:

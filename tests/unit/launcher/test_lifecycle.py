@@ -66,6 +66,15 @@ def posted(stack: FakeStack) -> list[str]:
     return (stack.root / "posted.log").read_text().splitlines()
 
 
+def test_jobs_inherit_nothing_that_launch_sets_for_its_own_quick_start(
+    fake_stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    emulator = server_of(fake_stack.up(), "emulator")
+
+    assert "PYDANTIC_DISABLE_PLUGINS" not in psutil.Process(emulator.pid).environ()
+
+
 def test_without_an_engine_it_says_in_one_line_that_jobs_are_processes(fake_stack: FakeStack) -> None:
     fake_stack.up()
 
