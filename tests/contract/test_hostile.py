@@ -99,3 +99,11 @@ def test_no_storage_path_leads_out_of_its_bucket(
 def test_a_bucket_that_cannot_be_is_not_made(emulator: Emulator, name: str) -> None:
     url = f"{emulator.url}/storage/v1/b?project={PROJECT}"
     assert requests.post(url, json={"name": name}, timeout=10).status_code == 400
+
+
+@pytest.mark.parametrize("token", ["%C3%A9", "%F0%9F%98%80", "!!", "/w=="])
+@pytest.mark.parametrize("verb", ["", ":cancel"])
+def test_an_operation_of_nobodys_name_is_not_found(emulator: Emulator, token: str, verb: str) -> None:
+    url = f"{emulator.url}/cloudbuild/v1/operations/build/{PROJECT}/{token}{verb}"
+    answer = requests.request("POST" if verb else "GET", url, timeout=10)
+    assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")

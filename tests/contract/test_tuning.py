@@ -450,6 +450,11 @@ BAD: dict[str, list[tuple[str, Change, str]]] = {
             ),
             "no value b",
         ),
+        (
+            "no value of the parent",
+            child({"parentCategoricalValues": {}}, {"categoricalValueSpec": {"values": ["a"]}}),
+            "conditional_parameter_specs[0].parent_categorical_values.values",
+        ),
     ],
     "StudySpec.automated_stopping_spec is a oneof": [
         ("two rules", study(medianAutomatedStoppingSpec={}, decayCurveStoppingSpec={}), "Only one automated"),

@@ -65,7 +65,7 @@ class Tuning:
         except Closed as error:
             self._post(name)  # it is kept, and goes on when it can
             raise ApiError("UNAVAILABLE", "The emulator is ending, or cannot write its state.") from error
-        except ApiError:
+        except Exception:  # refused, or a bug, with which it would wait for ever
             self._store.delete(KIND, name)
             raise
         return job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from headway_emulator.api.rest import Call
@@ -41,7 +40,7 @@ def build_of(call: Call) -> str:
     """The id of the build that an operation's name carries."""
     try:
         return base64.b64decode(call.path["token"], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # no base64, or not of text, or not even ASCII
         raise not_found(call.url.lstrip("/")) from error
 
 

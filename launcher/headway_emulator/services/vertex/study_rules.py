@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from headway_emulator.errors import unimplemented
+from headway_emulator.schema import snake
 from headway_emulator.services.vertex import rules as vertex_rules
 from headway_emulator.services.vertex.fields import Violation, display_name
 from headway_emulator.services.vertex.machines import REQUIRED
@@ -144,7 +145,9 @@ def _conditions(spec: Spec, at: str) -> Iterator[Violation]:
             yield f"{place}.parameter_spec", REQUIRED
         if len(given) != 1 or CONDITIONS[given[0]] not in spec:
             yield place, "Exactly one parent_value_condition of the parent's type must be set."
-        elif unknown := [value for value in child[given[0]].get("values", []) if not _feasible(spec, value)]:
+        elif not child[given[0]].get("values"):
+            yield f"{place}.{snake(given[0])}.values", REQUIRED
+        elif unknown := [value for value in child[given[0]]["values"] if not _feasible(spec, value)]:
             yield place, f"The parent parameter has no value {unknown[0]}."
 
 
