@@ -30,6 +30,7 @@ def gpus(
 
     known = facts(Path.cwd())
     wanted = [known.find(name.partition(":")[0])] if name else list(known.gpus.values())
+    _check_region(region, wanted, known)
     rows = [row for gpu in wanted for row in _rows(gpu, known, region)]
     out = screen(as_json=as_json)
     if as_json:
@@ -42,6 +43,22 @@ def gpus(
         f"machines as of {known.date}; USD an hour, an estimate by list prices of {known.prices.date}, disks"
     )
     out.say("left out, in the cheapest region of which they are known; ? is not known, - is not offered")
+
+
+def _check_region(region: str | None, wanted: list[Gpu], known: Catalogue) -> None:
+    """Raises InputError for one that no GPU of the catalogue is in; of TPUs the regions are not known."""
+    regions = sorted({each for gpu in known.gpus.values() for each in gpu.regions})
+    if region is None or region in regions or not any(gpu.regions for gpu in wanted):
+        return
+    import difflib
+
+    from headway.errors import InputError
+
+    near = difflib.get_close_matches(region, regions, n=2, cutoff=0.7)
+    raise InputError(
+        f"no GPU of the catalogue is in {region}",
+        hint=f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(regions)}",
+    )
 
 
 def _rows(gpu: Gpu, known: Catalogue, region: str | None) -> list[dict[str, Any]]:

@@ -39,3 +39,11 @@ def test_the_document_has_prices_by_region_and_their_date(capsys: pytest.Capture
 
 def test_a_region_without_the_gpu_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(printed(capsys, "gb200", "--region", "me-west1", "--json"))["gpus"] == []
+
+
+def test_a_slip_in_a_region_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["gpus", "--region", "us-centrall"]) == 2
+    said = capsys.readouterr().err
+    assert "no GPU of the catalogue is in us-centrall" in said
+    assert "did you mean us-central1" in said
+    assert "tpu-v5e" in printed(capsys, "tpu-v5e", "--region", "us-west9")
