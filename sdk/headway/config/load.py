@@ -91,16 +91,22 @@ def load(
     return Loaded(spec, file, sources, known)
 
 
-def relaid(values: dict[str, Any], overrides: Sequence[str]) -> JobSpec:
-    """A spec from what a plan holds, with `key=value` words laid over it. Raises ConfigError."""
+def relaid(values: dict[str, Any], overrides: Sequence[str], known: Catalogue) -> JobSpec:
+    """A spec from what a plan holds, with `key=value` words laid over it, judged as a file is.
+
+    Raises ConfigError.
+    """
     values, sources = copy.deepcopy(values), dict[KeyPath, Origin]()
     for change in words.parse(overrides):
         if _set(values, change.path, change.value):
             sources[change.path] = Origin(change.label)
     try:
-        return JobSpec.model_validate(values)
+        spec = JobSpec.model_validate(values)
     except ValidationError as error:
         raise _as_error(translate(error), Path("plan.json"), sources) from error
+    if problems := [*_forbidden(spec, known), *_unregistered(spec)]:
+        raise _as_error(problems, Path("plan.json"), sources)
+    return spec
 
 
 def _existing(path: Path) -> Path:

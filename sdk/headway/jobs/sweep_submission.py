@@ -171,8 +171,9 @@ def submit_best(
             hint=f"see how they are: launch sweep status{place.words} {sweep.sweep_id}",
         )
     values = {**plan.config, "args": {**plan.config.get("args", {}), **best.values}}
-    spec = relaid(values, overrides)
-    run = make_plan(spec, place, code=plan.code, image=plan.image, data=plan.data, facts=facts(start))
+    known = facts(start)
+    spec = relaid(values, overrides, known)
+    run = make_plan(spec, place, code=plan.code, image=plan.image, data=plan.data, facts=known)
     if gone := lost(run, services):
         raise NotFound(
             f"{gone} that the sweep ran with is no longer there",

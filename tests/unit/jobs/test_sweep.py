@@ -485,6 +485,16 @@ def test_the_printed_overrides_submit_the_very_same_run(
     assert submit_best(sweep, start=tmp_path).run_id == by_hand.run_id
 
 
+def test_the_best_is_not_submitted_in_a_way_that_vertex_forbids(
+    start: Callable[..., Sweep], world: MemoryPlace, tmp_path: Path
+) -> None:
+    sweep = start()
+    world.sweeps.add(trial(1, 0.5))
+    with pytest.raises(ConfigError, match="flex_start is not offered for a machine without a GPU"):
+        submit_best(sweep, overrides=["resources.flex_start={}"], start=tmp_path)
+    assert world.vertex.jobs == []
+
+
 def test_before_a_trial_ended_well_there_is_no_best(
     start: Callable[..., Sweep], world: MemoryPlace, tmp_path: Path
 ) -> None:
