@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,30 @@ def test_the_module_runs_as_the_command() -> None:
         [sys.executable, "-m", "headway_launcher", "version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("headway ")
+
+
+def test_plugins_of_pydantic_that_are_installed_are_not_even_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(
+        "print('loaded')\ndef new_schema_validator(*_, **__): return None, None, None\n"
+    )
+    (tmp_path / "plugin-1.dist-info").mkdir()
+    (tmp_path / "plugin-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: plugin\nVersion: 1\n"
+    )
+    (tmp_path / "plugin-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nplugin = plugin\n")
+
+    def printed(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )
+        return done.stdout
+
+    assert "loaded" in printed("-c", "import headway.spec.job"), "so does any other program"
+    assert "loaded" not in printed("-m", "headway_launcher", "config", "schema")
 
 
 def completed(line: str) -> list[str]:
