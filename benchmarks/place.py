@@ -44,6 +44,17 @@ class Stack:
             check=True,
         ).stdout
 
+    def submit(self, project: Path) -> dict[str, Any]:
+        """A first run, which builds the image where it is missing and uploads the code; the run's document.
+
+        The image is built from the wheels of HEADWAY_TEST_WHEELHOUSE where that is set, as the tests' are.
+        """
+        wheels = os.environ.get("HEADWAY_TEST_WHEELHOUSE")
+        words = [f"environment.wheelhouse={wheels}"] if wheels else []
+        run = self.launch("submit", "--local", "--json", ".", *words, cwd=project, deadline=IMAGE_SECONDS)
+        document: dict[str, Any] = json.loads(run)
+        return document
+
 
 @contextmanager
 def stack() -> Iterator[Stack]:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.measure import Figure, in_turns, wall
-from benchmarks.place import IMAGE_SECONDS, LAUNCH, ROOT, Stack
+from benchmarks.place import LAUNCH, ROOT, Stack
 
 ROUNDS = 7
 GOAL_S = 0.5
@@ -19,7 +19,7 @@ def figures(stack: Stack, folder: Path) -> list[Figure]:
     """The plan of a project that was submitted before (with an engine: its image is there then, too)."""
     project = _project(folder)
     if stack.has_engine:
-        stack.launch("submit", "--local", "--json", ".", cwd=project, deadline=IMAGE_SECONDS)
+        stack.submit(project)
     taken = in_turns(
         {
             "plan": lambda: wall([LAUNCH, "plan", "--local", "."], cwd=project, env=stack.environment),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measure import Figure
-from benchmarks.place import IMAGE_SECONDS, LAUNCH, ROOT, Stack
+from benchmarks.place import LAUNCH, ROOT, Stack
 
 ROUNDS = 5
 GOAL_S = 2.5
@@ -50,7 +49,7 @@ class Submit:
 def figures(stack: Stack, folder: Path) -> tuple[list[Figure], dict[str, float]]:
     """The figures, and the medians of the parts. Submits and plain runs take turns."""
     project = _project(folder)
-    image = _warm(stack, project)
+    image = str(stack.submit(project)["image"])
     submits, plain = [], []
     for _ in range(ROUNDS):
         plain.append(_plain(image))
@@ -83,14 +82,6 @@ def _project(folder: Path) -> Path:
     (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     (folder / "config.yaml").write_text("name: bench\nentrypoint: train.py\n", encoding="utf-8")
     return folder
-
-
-def _warm(stack: Stack, project: Path) -> str:
-    """A first run, which builds the image where it is missing and uploads the code; the image's name."""
-    wheels = os.environ.get("HEADWAY_TEST_WHEELHOUSE")
-    words = [f"environment.wheelhouse={wheels}"] if wheels else []
-    run = stack.launch("submit", "--local", "--json", ".", *words, cwd=project, deadline=IMAGE_SECONDS)
-    return str(json.loads(run)["image"])
 
 
 def _submit(stack: Stack, project: Path) -> Submit:
