@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from headway.cloud.services import Services
 from headway.config import Loaded
@@ -13,6 +15,9 @@ from headway.jobs.versions import last_version
 from headway.spec.layout import BucketLayout
 from headway.spec.place import Place
 from headway.spec.scheduled import DataVersion
+
+_PUSH, _GENERATION, _AGE = "headway-push", "headway-began-generation", "headway-began-age"
+_MOST_AT_ONCE = 20
 
 
 def push_data(loaded: Loaded, place: Place, *, services: Services | None = None) -> DataVersion | None:
@@ -28,20 +33,45 @@ def push_data(loaded: Loaded, place: Place, *, services: Services | None = None)
     services = services or Services(place)
     pins = read_pins(loaded.root, paths)
     name = BucketLayout(place.bucket).data_version(loaded.spec.name)
-    before = _generation(services, name)
+    began = _now(services, name)
     transfer.push(loaded.root, paths, place)
     known = last_version(loaded.spec.name, services)
     if known is not None and known.pins == pins:
         return known
     version = DataVersion(time=datetime.now(UTC), pins=pins)
-    document = version.model_dump_json(indent=1).encode()
-    if services.store.replace(name, document, generation=before, metadata={}):
+    if _note(version, began, name, services):
         return version
     return last_version(loaded.spec.name, services)  # another push began after ours: its version stays
 
 
-def _generation(services: Services, name: str) -> int:
+@dataclass(frozen=True, order=True)
+class _Moment:
+    """When a push began, by the bucket alone: which note was there (0: none), and for how many seconds."""
+
+    generation: int = 0
+    age_s: float = 0.0
+
+
+def _now(services: Services, name: str) -> _Moment:
     try:
-        return services.store.version(name).generation
+        seen = services.store.version(name)
     except NotFound:
-        return 0
+        return _Moment()
+    return _Moment(seen.generation, seen.age_s)
+
+
+def _note(version: DataVersion, began: _Moment, name: str, services: Services) -> bool:
+    """Whether it is the note now: not where another push began later, and was quicker."""
+    document, over = version.model_dump_json(indent=1).encode(), began.generation
+    metadata = {_PUSH: uuid4().hex, _GENERATION: str(began.generation), _AGE: repr(began.age_s)}
+    for _ in range(_MOST_AT_ONCE):
+        if services.store.replace(name, document, generation=over, metadata=metadata):
+            return True
+        seen = services.store.version(name)
+        if seen.metadata.get(_PUSH) == metadata[_PUSH]:
+            return True  # ours: the answer was lost, and this was the repeat
+        theirs = _Moment(int(seen.metadata.get(_GENERATION, 0)), float(seen.metadata.get(_AGE, 0.0)))
+        if theirs >= began:
+            return False
+        over = seen.generation
+    return False

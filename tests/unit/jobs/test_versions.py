@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,34 @@ def test_of_two_pushes_at_the_same_time_the_one_that_began_later_wins(
     assert found is not None
     assert found.pins[0].md5 == "b" * 32
     assert told == found
+
+
+def test_a_push_that_began_later_wins_also_where_the_one_before_ends_first(
+    world: MemoryPlace, project: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_data(project("c"), PLACE, services=world.services)
+    later_began, earlier_done = threading.Event(), threading.Event()
+
+    def later_is_sent(*_: object) -> None:
+        later_began.set()
+        assert earlier_done.wait(10)
+
+    later = threading.Thread(target=lambda: push_data(newer, PLACE, services=world.services))
+
+    def earlier_is_sent(*_: object) -> None:
+        monkeypatch.setattr(transfer, "push", later_is_sent)
+        project("b")
+        later.start()
+        assert later_began.wait(10)
+
+    newer = project("a")
+    monkeypatch.setattr(transfer, "push", earlier_is_sent)
+    push_data(newer, PLACE, services=world.services)
+    earlier_done.set()
+    later.join(10)
+    found = last_version("tiny", world.services)
+    assert found is not None
+    assert found.pins[0].md5 == "b" * 32
 
 
 def test_a_push_that_failed_notes_nothing(
