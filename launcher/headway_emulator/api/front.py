@@ -13,6 +13,7 @@ from typing import Any
 
 from headway_emulator.api.methods import Method
 from headway_emulator.api.payload import unbound
+from headway_emulator.api.regions import REGIONS
 from headway_emulator.errors import ApiError, bad_request, invalid
 from headway_emulator.schema import INTEGERS, camel, discovery, integer, snake
 
@@ -38,9 +39,13 @@ def check_query(method: Method, given: Mapping[str, str]) -> None:
         raise bad_request(violations)
 
 
-def check_location(host: str, location: str) -> None:
-    """ApiError for a location that does not exist, or that the regional host does not serve."""
-    if not LOCATION.fullmatch(location):
+def check_location(service: str, host: str, location: str) -> None:
+    """ApiError for a location that does not exist, or that the regional host does not serve.
+
+    Of Vertex AI's every one is known; of others only what a region's name looks like.
+    """
+    of_vertex = service == "aiplatform" and any(map(str.isdigit, location))
+    if not LOCATION.fullmatch(location) or (of_vertex and location not in REGIONS):
         raise ApiError(
             "PERMISSION_DENIED", f"Permission denied on 'locations/{location}' (or it may not exist)."
         )

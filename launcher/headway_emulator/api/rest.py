@@ -124,7 +124,9 @@ class _Endpoint:
         self._refuse_verb(call.url)
         method = methods.of_rule(self._service, self._rule.verb, self._rule.path)
         if "location" in call.path:
-            front.check_location(call.headers.get("host", ""), call.path["location"])
+            itself = self._rule.path.endswith("/{location}")  # which answers by itself whether it is there
+            service = "" if itself else self._service
+            front.check_location(service, call.headers.get("host", ""), call.path["location"])
         if method is not None:
             front.check_query(method, call.query)
         result = self._rule.answer(call)
