@@ -50,8 +50,8 @@ class Cron:
         """On a clock that keeps its offset from UTC until the zone's next change, and then has another."""
         from cronsim import CronSim
 
-        zone, since = clock_of(self.zone), moment
-        while True:
+        zone, since, last = clock_of(self.zone), moment, moment + _FIFTY_YEARS
+        while since <= last:  # a time that each change of the clocks skips comes in no year
             offset = _offset(since, zone)
             due = next(CronSim(self.expression.upper(), (moment + offset).replace(tzinfo=UTC)), None)
             if due is None:
@@ -60,6 +60,7 @@ class Cron:
             if (change := _change(zone, since, found)) is None:
                 return found
             since, moment = change, change - timedelta(seconds=1)
+        return None
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Every due time after `start`, up to and with `end`, in UTC."""
@@ -144,6 +145,8 @@ def _change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
 
 
 _SECOND = timedelta(seconds=1)
+_FIFTY_YEARS = timedelta(days=50 * 366)
+"""As far as cronsim looks."""
 _WEEK = timedelta(days=7)
 """No zone changes its offset twice within one."""
 _UTC = ("", "UTC", "ETC/UTC", "GMT")

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from headway_emulator.engine.clock import SECOND
 from headway_emulator.engine.scheduling import schedule
 from headway_emulator.engine.scheduling.calls import judge
 from headway_emulator.engine.scheduling.retry import DEFAULTS, backoff, next_try
 from headway_emulator.errors import ApiError
+from tests.unit.spec.test_cron import FixedDays
 
 BERLIN = "Europe/Berlin"
 """02:00 becomes 03:00 on 2026-03-29, 03:00 becomes 02:00 on 2026-10-25."""
@@ -121,3 +123,11 @@ def test_retries_end_when_both_limits_are_reached(
 def test_an_answer_is_judged_as_in_googles_logs(status: int, code: int, debug: str) -> None:
     outcome = judge(status)
     assert (outcome.code, outcome.debug) == (code, debug)
+
+
+def test_a_time_that_every_change_of_the_clocks_skips_never_comes() -> None:
+    """Each look for it ends at a change, and begins anew there: for fifty years, not for ever."""
+    now = round(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * SECOND
+    assert schedule.Cron("* 2 29 3 *", FixedDays()).after(now) is None
+    due = schedule.Cron("* 3 29 3 *", FixedDays()).after(now)
+    assert due == round(datetime(2026, 3, 29, 2, tzinfo=UTC).timestamp()) * SECOND

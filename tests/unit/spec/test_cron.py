@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
+from headway.spec import cron
 from headway.spec.cron import Cron, check_expression, check_zone, clock_changes
 from headway_emulator.engine.clock import SECOND
 from headway_emulator.engine.scheduling import schedule
@@ -100,3 +101,32 @@ def test_an_unknown_zone_is_told_with_the_nearest_ones() -> None:
     with pytest.raises(ValueError, match="there is no time zone 'Mars'"):
         check_zone("Mars")
     assert check_zone("utc") == "utc"
+
+
+class FixedDays(tzinfo):
+    """Clocks go from 2:00 to 3:00 on March 29 of each year, whatever day that is, and back on October 29."""
+
+    def fromutc(self, dt: datetime) -> datetime:
+        return dt + self._ahead(dt.replace(tzinfo=None))
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        assert dt is not None
+        return self._ahead(dt.replace(tzinfo=None) - timedelta(hours=1))
+
+    def dst(self, dt: datetime | None) -> timedelta:
+        return self.utcoffset(dt)
+
+    def tzname(self, dt: datetime | None) -> str:
+        return "fixed"
+
+    def _ahead(self, utc: datetime) -> timedelta:
+        summer = datetime(utc.year, 3, 29, 2) <= utc < datetime(utc.year, 10, 29, 2)
+        return timedelta(hours=1 if summer else 0)
+
+
+def test_a_time_that_every_change_of_the_clocks_skips_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look for it ends at a change, and begins anew there: for fifty years, not for ever."""
+    monkeypatch.setattr(cron, "clock_of", lambda name: FixedDays())
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert Cron("* 2 29 3 *", "Fixed/Days").next(now) is None
+    assert Cron("* 3 29 3 *", "Fixed/Days").next(now) == datetime(2026, 3, 29, 2, tzinfo=UTC)

@@ -32,6 +32,8 @@ WEEKLY = re.compile(r"every ([a-z]+(?:,[a-z]+)*) (\d{1,2}):(\d{2})")
 ENGLISH = re.compile(r"every .*|.* of .*")
 WEEK = 7 * 86400
 """Seconds; no zone changes its offset twice within one."""
+FIFTY_YEARS = 50 * 366 * 86400
+"""As far as cronsim looks."""
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 UNIT: Mapping[str, int] = {"minute": 60, "min": 60, "hour": 3600}
 
@@ -73,8 +75,8 @@ class Cron:
         Not by cronsim's own arithmetic with zones: that gives a time in a skipped hour after midnight, and
         misses some where clocks change by half an hour.
         """
-        since = start
-        while True:
+        since, last = start, start + FIFTY_YEARS
+        while since <= last:  # a time that each change of the clocks skips comes in no year
             offset = self._offset(since)
             due = next(CronSim(self.expression, datetime.fromtimestamp(start + offset, UTC)), None)
             if due is None:
@@ -83,6 +85,7 @@ class Cron:
             if (change := self._change(since, found)) is None:
                 return found
             since, start = change, change - 1
+        return None
 
     def _change(self, start: int, end: int) -> int | None:
         """The first second after `start`, until `end`, at which the zone's offset is another."""
