@@ -19,10 +19,11 @@ from headway.cloud.functions import Function
 from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.config import Loaded
-from headway.errors import ConfigError, InputError, NotFound, RemoteError, Unreadable
+from headway.errors import ConfigError, HeadwayError, InputError, NotFound, RemoteError, Unreadable
 from headway.jobs import planning, submission, ticks
 from headway.jobs.past import runs_of
 from headway.jobs.progress import Progress, Silent
+from headway.jobs.triggers import events
 from headway.jobs.versions import last_version
 from headway.source import function
 from headway.spec.layout import LABEL_SCHEDULE, BucketLayout
@@ -353,10 +354,12 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     found = list(_ticks(name, services, limit))
     runs = runs_of(scheduled.plan, services)
     models = _promotions(scheduled, found, services)
+    watched = any(each.state == "waiting" and each.source == "watch" for each in found)
+    due = _due(scheduled, services) if watched else None
     views, newer = [], False
     for each in found:
         told: dict[str, Any] = {}
-        if each.state == "waiting" and (why := _given_up(each, scheduled, runs, newer_of_the_clock=newer)):
+        if each.state == "waiting" and (why := _given_up(each, runs, due, newer_of_the_clock=newer)):
             told = {"state": "skipped", "reason": f"{each.reason}; {why}"}
         newer = newer or each.source == "cron"
         job = runs.get(each.run_id) if each.run_id else None
@@ -366,18 +369,33 @@ def history(name: str, place: Place, *, limit: int = 20, services: Services | No
     return views
 
 
+def _due(scheduled: Scheduled, services: Services) -> frozenset[datetime] | None:
+    """The times by which the watch names the ticks that it still brings; None where it cannot be told."""
+    try:
+        now = datetime.now(UTC)
+        return frozenset(event.time.replace(microsecond=0) for event in events(scheduled, now, services))
+    except HeadwayError:
+        return None
+
+
 def _given_up(
-    tick: Tick, scheduled: Scheduled, runs: Mapping[str, vertex.Job], *, newer_of_the_clock: bool
+    tick: Tick,
+    runs: Mapping[str, vertex.Job],
+    due: frozenset[datetime] | None,
+    *,
+    newer_of_the_clock: bool,
 ) -> str | None:
     """Why nobody brings a waiting tick back any more; None where it is still looked at again."""
-    if tick.source == "watch":  # by the rule of `triggers.events`
-        begun = {
+    if tick.source == "watch":
+        if due is None or tick.time in due:
+            return None
+        later = {
             run_id: job.created
             for run_id, job in runs.items()
-            if job.labels.get(LABEL_SCHEDULE) == scheduled.name and job.created and job.created >= tick.time
+            if job.labels.get(LABEL_SCHEDULE) == tick.schedule and job.created and job.created >= tick.time
         }
-        first = min(begun, key=lambda run_id: begun[run_id], default=None)
-        return f"{first} began meanwhile" if first else None
+        first = min(later, key=lambda run_id: later[run_id], default=None)
+        return f"{first} began meanwhile" if first else "what set it off is no longer new"
     if newer_of_the_clock:
         return "the next one came first"
     asked = timedelta(seconds=retries("queue").longest_s + scheduler.ATTEMPT_S)

@@ -253,9 +253,19 @@ def test_a_tick_of_a_trigger_that_another_run_overtook_is_told_so(
 ) -> None:
     """What set it off is no longer new to the watch: nobody brings the tick back."""
     create("schedule.triggers={data: {}}")
-    waits(world, "watch", datetime.now(UTC) - timedelta(days=3))
-    waits(world, "watch", datetime.now(UTC) - timedelta(minutes=1))
-    assert told(world)[0] == ("waiting", "x runs"), "it is looked at every five minutes, for ever"
+    now = datetime.now(UTC)
+    old = ticks.read_schedule("tiny", world.services)
+    document = old.model_copy(update={"created": now - timedelta(days=9)})
+    world.store.write(LAYOUT.schedule("tiny"), document.model_dump_json(by_alias=True).encode())
+    pushed = now.replace(microsecond=0) - timedelta(days=1)
+    version = DataVersion(time=pushed, pins=())
+    world.store.write(LAYOUT.data_version("tiny"), version.model_dump_json().encode())
+    waits(world, "watch", pushed - timedelta(days=1))  # of a version before that one
+    waits(world, "watch", pushed)
+    assert told(world) == [
+        ("waiting", "x runs"),  # it is looked at every five minutes, for ever
+        ("skipped", "x runs; what set it off is no longer new"),
+    ]
     run_id = schedules.run("tiny", PLACE, services=world.services).run_id
     assert told(world) == [("skipped", f"x runs; {run_id} began meanwhile")] * 2
 
