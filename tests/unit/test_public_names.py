@@ -57,7 +57,7 @@ def test_training_code_is_offered_the_kit_alone() -> None:
 
 
 def test_a_run_has_the_verbs_that_notebooks_use() -> None:
-    verbs = {name for name in vars(Run) if not name.startswith("_")}
+    verbs = {name for name in dir(Run) if not name.startswith("_")}
     documented = {
         *("run_id", "state", "status", "view", "job"),
         *("wait", "logs", "metrics", "outputs", "pull", "cancel"),

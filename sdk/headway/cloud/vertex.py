@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from headway.cloud.session import TIMEOUT_S, Session, translated
@@ -14,6 +14,10 @@ from headway.spec.plan import Plan
 
 ENDED = frozenset({"succeeded", "failed", "cancelled", "expired", "partially_succeeded"})
 """States that a job does not leave. Google's client waits for ever on the last two: we do our own waiting."""
+
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""Before every job."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Job:
     @property
     def job_id(self) -> str:
         return self.name.rpartition("/")[2]
+
+    @property
+    def made(self) -> datetime:
+        """When it was created, to sort by: before all others where Vertex AI does not say."""
+        return self.created or BEGINNING
 
     @property
     def region(self) -> str:

@@ -89,10 +89,7 @@ def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
 def rank(job: vertex.Job) -> tuple[int, int, datetime, str]:
     """Of a run's jobs the one with the largest counts."""
     holder = int(job.labels.get(layout.LABEL_HOLDER, 1))
-    return attempt_of(job), holder, job.created or _BEGINNING, job.name
-
-
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+    return attempt_of(job), holder, job.made, job.name
 
 
 def attempt_of(job: vertex.Job) -> int:

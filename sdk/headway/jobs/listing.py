@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from itertools import islice
 
 from headway.cloud import vertex
@@ -16,8 +15,6 @@ from headway.jobs.run import Run, RunView, bare_view
 from headway.spec import layout
 from headway.spec.place import Place
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-
 
 def runs(place: Place, *, limit: int = 20, services: Services | None = None) -> list[RunView]:
     """The newest runs, by Vertex AI's own lists: of the place's region, and of each that a run went to."""
@@ -25,9 +22,9 @@ def runs(place: Place, *, limit: int = 20, services: Services | None = None) -> 
     regions = dict.fromkeys((place.region, *_others(services)))
     listed = ask_each(lambda region: list(islice(_jobs(services, region), limit)), regions)
     jobs = [job for each in listed for job in each]
-    jobs.sort(key=lambda job: job.created or _BEGINNING, reverse=True)
+    jobs.sort(key=lambda job: job.made, reverse=True)
     newest = {job.labels[layout.LABEL_RUN]: job for job in reversed(jobs)}  # of a run's attempts the last
-    shown = sorted(newest.values(), key=lambda job: job.created or _BEGINNING, reverse=True)[:limit]
+    shown = sorted(newest.values(), key=lambda job: job.made, reverse=True)[:limit]
     views = ask_each(lambda job: _view(job, services), shown)
     return [view for view in views if view is not None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from itertools import count, islice
 
 from headway.cloud import vertex
@@ -17,7 +16,6 @@ from headway.spec.plan import Plan
 
 _LOOKED_AT = 200
 """So many jobs of a name, the newest, are looked at in each region."""
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 def regions_of(plan: Plan, services: Services) -> tuple[str, ...]:
@@ -35,7 +33,7 @@ def runs_of(plan: Plan, services: Services) -> dict[str, vertex.Job]:
     newest: dict[str, vertex.Job] = {}
     for job in sorted(found, key=attempts.rank):
         newest[job.labels.get(layout.LABEL_RUN, job.name)] = job
-    return dict(sorted(newest.items(), key=lambda item: item[1].created or _BEGINNING, reverse=True))
+    return dict(sorted(newest.items(), key=lambda item: item[1].made, reverse=True))
 
 
 def last_success(runs: Mapping[str, vertex.Job], services: Services) -> Past | None:

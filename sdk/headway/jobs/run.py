@@ -17,10 +17,11 @@ from headway.cloud import vertex
 from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
-from headway.errors import DeadlinePassed, Exhausted, InputError, NotFound, Refused, RemoteError, Unreadable
-from headway.jobs.attempts import Attempt, find_job, goes_on, obtain, read_attempts
+from headway.errors import Exhausted, InputError, NotFound, Refused, RemoteError, Unreadable
+from headway.jobs.attempts import Attempt, read_attempts
 from headway.jobs.claim import read_plan
-from headway.jobs.patience import patiently, pause_after
+from headway.jobs.followed import Followed
+from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
 from headway.spec.cost import Cost, cost
 from headway.spec.layout import LABEL_NAME, LABEL_RUN, BucketLayout
@@ -80,14 +81,12 @@ class Output:
     updated: datetime
 
 
-class Run:
+class Run(Followed[vertex.Job]):
     """A submitted run, followed from the laptop. Every call asks Google; nothing is kept here."""
 
     def __init__(self, plan: Plan, services: Services, *, job: vertex.Job | None = None) -> None:
-        self.plan = plan
-        self._services = services
+        super().__init__(plan, services, job)
         self._store = services.store
-        self._job = job
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id}>"
@@ -95,11 +94,6 @@ class Run:
     @property
     def run_id(self) -> str:
         return self.plan.run_id
-
-    @property
-    def state(self) -> str:
-        """Google's JobState in lower case: queued, pending, running, succeeded, failed, cancelled, ..."""
-        return self.job().state
 
     @property
     def status(self) -> RunStatus | None:
@@ -114,22 +108,21 @@ class Run:
                 hint="upgrade headway here",
             ) from error
 
-    def job(self) -> vertex.Job:
-        """The job as Vertex AI tells it now. Raises NotFound where it was never made, or was deleted."""
-        job = self._job
-        if job is None or job.state not in vertex.ENDED:
-            job = self._jobs.get(job.name) if job else find_job(self._services, self.plan)
+    def _found(self, job: vertex.Job | None) -> vertex.Job:
         if job is None:
             raise NotFound(
                 f"{self.run_id} is claimed, but Vertex AI has no job of it",
                 hint="submit the same config again: that repairs it",
             )
-        self._job = job
         return job
+
+    @property
+    def _later(self) -> str:
+        return f"it goes on; follow it with: launch logs -f{self.services.place.words} {self.run_id}"
 
     def view(self) -> RunView:
         """Everything about the run in one document."""
-        tried = read_attempts(self._services, self.plan) if len(self.plan.candidates) > 1 else ()
+        tried = read_attempts(self.services, self.plan) if len(self.plan.candidates) > 1 else ()
         return _view(self.plan, self.job(), self.status, tried)
 
     def wait(
@@ -149,7 +142,7 @@ class Run:
         follower: _Follower | None = None
         for job in self._polls(deadline, progress or Silent()):
             if on_log and (follower is None or follower.job_id != job.job_id):
-                follower = _Follower(job.job_id, self._services.log(job.job_id), on_log)
+                follower = _Follower(job.job_id, self.services.log(job.job_id), on_log)
             if follower:
                 follower.look()
             if on_poll:
@@ -160,14 +153,14 @@ class Run:
 
     def logs(self, follow: bool = False) -> Iterator[LogLine]:
         """The lines of all replicas; with `follow` until the job has ended."""
-        log = self._services.log(self._first_job().job_id)
+        log = self.services.log(self._first_job().job_id)
         if not follow:
             yield from log.new()
             return
         job_id = self._first_job().job_id
         for job in self._polls(None, Silent()):
             if job.job_id != job_id:  # another attempt
-                job_id, log = job.job_id, self._services.log(job.job_id)
+                job_id, log = job.job_id, self.services.log(job.job_id)
             yield from patiently(partial(_lines, log))
         yield from patiently(partial(_lines, log))  # what came with the job's end
 
@@ -175,20 +168,7 @@ class Run:
         """The history: one row a step, one column a metric, NaN where it was not logged at that step."""
         from headway.jobs.history import metric_history
 
-        return metric_history(self._services.place, self.status)
-
-    def cancel(self) -> bool:
-        """Ask for the end of the job; False where it had ended already, and stays as it is."""
-        job = self.job()
-        if job.state in vertex.ENDED:
-            return False
-        try:
-            self._jobs.cancel(job.name)
-        except Refused:
-            if self.job().state in vertex.ENDED:  # it ended between the two calls
-                return False
-            raise
-        return True
+        return metric_history(self.services.place, self.status)
 
     def outputs(self) -> list[Output]:
         """The files that the run left: outputs, checkpoints and model."""
@@ -223,32 +203,8 @@ class Run:
             os.utime(path, (written, written))
         return path
 
-    @property
-    def _jobs(self) -> vertex.CustomJobs:
-        return self._services.jobs(self._job.region if self._job else self.plan.regions[0])
-
     def _first_job(self) -> vertex.Job:
         return self._job or self.job()
-
-    def _polls(self, deadline: float | None, progress: Progress) -> Iterator[vertex.Job]:
-        """The job at each look, the last time when it has ended; see `pause_after`."""
-        began = time.monotonic()
-        while True:
-            job = patiently(self.job, until=deadline)
-            while goes_on(job, self.plan):
-                _, job = obtain(self.plan, self._services, progress)
-                self._job, began = job, time.monotonic()
-            yield job
-            if job.state in vertex.ENDED:
-                return
-            pause = pause_after(time.monotonic() - began)
-            if deadline is not None and time.monotonic() + pause > deadline:
-                words = self._services.place.words
-                raise DeadlinePassed(
-                    f"{self.run_id} still reads {job.state}",
-                    hint=f"it goes on; follow it with: launch logs -f{words} {self.run_id}",
-                )
-            time.sleep(pause)
 
 
 def attach(run_id: str, place: Place, *, services: Services | None = None) -> Run:

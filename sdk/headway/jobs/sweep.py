@@ -12,12 +12,12 @@ from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.logs import LogLine
 from headway.cloud.services import Services
-from headway.cloud.tuning import TuningJob, TuningJobs
-from headway.errors import DeadlinePassed, NotFound, Refused, Unreadable
+from headway.cloud.tuning import TuningJob
+from headway.errors import NotFound, Unreadable
 from headway.jobs import sweep_tracking
-from headway.jobs.attempts import find_job, goes_on, obtain
+from headway.jobs.attempts import find_job
 from headway.jobs.claim import read_sweep
-from headway.jobs.patience import patiently, pause_after
+from headway.jobs.followed import Followed
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.sweep_view import SweepView, TrialView, bare_view, label, pin_of, trial_views, view_of
 from headway.spec.layout import LABEL_RUN, LABEL_SWEEP
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
     from headway.jobs.sweep_plot import Plot
 
 
-class Sweep:
+class Sweep(Followed[TuningJob]):
     """A sweep, followed from the laptop. `plan` is that of its last tuning job."""
 
     def __init__(self, plan: Plan, services: Services) -> None:
-        self.plan = plan
-        self.services = services
+        super().__init__(plan, services)
         self.pin = pin_of(plan)
-        self._job: TuningJob | None = None
         self._earlier: tuple[TuningJob, ...] | None = None
 
     def __repr__(self) -> str:
@@ -48,27 +46,21 @@ class Sweep:
         return self.plan.run_id
 
     @property
-    def state(self) -> str:
-        """Google's JobState in lower case: pending, running, succeeded, failed, cancelled, ..."""
-        return self.job().state
-
-    @property
     def best(self) -> TrialView | None:
         """The best trial so far of those that ended well."""
         return self.view().best
 
-    def job(self) -> TuningJob:
-        """The last tuning job as Vertex AI tells it now. Raises NotFound where it was never made."""
-        job: vertex.Job | None = self._job
-        if job is None or job.state not in vertex.ENDED:
-            job = self._jobs.get(job.name) if job else find_job(self.services, self.plan)
+    def _found(self, job: vertex.Job | None) -> TuningJob:
         if not isinstance(job, TuningJob):
             raise NotFound(
                 f"{self.sweep_id} is claimed, but Vertex AI has no tuning job of it",
                 hint="start the same sweep again: that repairs it",
             )
-        self._job = job
         return job
+
+    @property
+    def _later(self) -> str:
+        return f"it goes on: launch sweep status{self.services.place.words} {self.sweep_id}"
 
     def view(self) -> SweepView:
         """Everything about the sweep in one document."""
@@ -142,23 +134,6 @@ class Sweep:
         if view.state in vertex.ENDED:
             sweep_tracking.close(self.plan, self.services, view.state, _told(view))
 
-    def cancel(self) -> bool:
-        """Ask for the end of the sweep and its trials; False where it had ended already."""
-        job = self.job()
-        if job.state in vertex.ENDED:
-            return False
-        try:
-            self._jobs.cancel(job.name)
-        except Refused:
-            if self.job().state in vertex.ENDED:  # it ended between the two calls
-                return False
-            raise
-        return True
-
-    @property
-    def _jobs(self) -> TuningJobs:
-        return self.services.tuning(self._job.region if self._job else self.plan.regions[0])
-
     def _before(self) -> tuple[TuningJob, ...]:
         """The tuning jobs that this one went on with: they have ended, and are asked for once."""
         if self._earlier is None:
@@ -166,27 +141,6 @@ class Sweep:
             found = [find_job(self.services, plan) for plan in plans]
             self._earlier = tuple(job for job in found if isinstance(job, TuningJob))
         return self._earlier
-
-    def _polls(self, deadline: float | None, progress: Progress) -> Iterator[TuningJob]:
-        """The job at each look, the last time when it has ended; see `pause_after`."""
-        began = time.monotonic()
-        while True:
-            job = patiently(self.job, until=deadline)
-            while goes_on(job, self.plan):
-                _, other = obtain(self.plan, self.services, progress)
-                self._job, began = None, time.monotonic()
-                job = self.services.tuning(other.region).get(other.name)
-            self._job = job
-            yield job
-            if job.state in vertex.ENDED:
-                return
-            pause = pause_after(time.monotonic() - began)
-            if deadline is not None and time.monotonic() + pause > deadline:
-                raise DeadlinePassed(
-                    f"{self.sweep_id} still reads {job.state}",
-                    hint=f"it goes on: launch sweep status{self.services.place.words} {self.sweep_id}",
-                )
-            time.sleep(pause)
 
 
 def attach_sweep(sweep_id: str, place: Place, *, services: Services | None = None) -> Sweep:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
+from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.cloud.storage import split_uri
 from headway.errors import HeadwayError, InputError, RemoteError
@@ -16,8 +17,6 @@ from headway.jobs.past import last_success, runs_of
 from headway.jobs.versions import brought_up_to_date, last_version
 from headway.spec import layout
 from headway.spec.scheduled import DataVersion, Scheduled
-
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ def events(scheduled: Scheduled, now: datetime, services: Services) -> Iterator[
     """
     runs = runs_of(scheduled.plan, services)
     ours = {
-        run_id: job.created or _BEGINNING
+        run_id: job.made
         for run_id, job in runs.items()
         if job.labels.get(layout.LABEL_SCHEDULE) == scheduled.name
     }
     last_run = max(ours, key=lambda run_id: ours[run_id], default=None)
-    begun = ours[last_run] if last_run else _BEGINNING
+    begun = ours[last_run] if last_run else vertex.BEGINNING
     failure: HeadwayError | None = None
     for look in (
         partial(_new_data, scheduled, now, last_run, services),
