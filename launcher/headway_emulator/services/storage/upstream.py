@@ -15,7 +15,8 @@ from starlette.responses import Response, StreamingResponse
 if TYPE_CHECKING:
     import httpx
 
-TIMEOUT = {"connect": 5.0, "read": 120.0, "write": 120.0, "pool": 60.0}
+TIMEOUT = {"connect": 60.0, "read": 120.0, "write": 120.0, "pool": 60.0}
+"""A server on loopback that is gone refuses at once: what takes long to connect is only a machine at work."""
 MOST_CONNECTIONS, MOST_KEPT = 200, 64
 NOT_FORWARDED = frozenset(
     [
