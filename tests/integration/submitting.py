@@ -1,29 +1,54 @@
 """A program that submits many times from processes of its own, and kills some of them where it is told to.
 
-    python -m tests.integration.submitting < ORDERS
+    python -m tests.integration.submitting < BATCHES
 
-Each line of the input is an order, done by a forked process: a fork has Google's clients loaded already, so
-that hundreds of submits take no longer than a few. A kill is at the n-th boundary of a submit, which are the
-moments before and after each HTTP request and each step told, or after some seconds.
+Each line of the input is a batch of orders, answered by a line with their outcomes. An order is done by a
+forked process: a fork has Google's clients loaded already, so that hundreds of submits take no longer than a
+few.
+
+A kill is after some seconds, or at a boundary of the submit: before and after each HTTP request, while a
+request that changes something is on its way (all of it was sent, and nobody is left to read the answer), and
+when a step is told. A boundary has a name that is the same in each submit, such as
+
+    while POST us-central1/customJobs
+
+with the number of its occurrence behind it from the second one on. Of a request that is sent until something
+happens (POLLS) the first one alone is a boundary.
 """
 
 from __future__ import annotations
 
+import gc
+import http.client
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import count
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
-NEVER = -1
+POLLS = ("GET us-central1/builds/*", "GET headway/build-logs/log-*.txt")
+"""Looks at a build and at its log, one a second until it ends. Those after the first are no boundaries.
+
+A submit whose build was quicker has fewer of them, so that no death could be asked for there. Nothing is
+lost: a look changes nothing, and a submit that dies at a later one leaves what one leaves that dies at the
+first (its build still at work) or before the request that follows the last one (its build ended).
+"""
+ASIDE = "GET bucket"
+"""What Google's storage client asks in a thread of its own, for its traces; the submit does not wait for it,
+and may be at any of its own boundaries then, or over."""
 
 
 @dataclass(frozen=True)
@@ -33,104 +58,181 @@ class Order:
     config: str
     overrides: tuple[str, ...]
     times: int = 1
-    dies_at: int = NEVER
+    dies_at: str = ""
     dies_after: float = 0.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an order: the jobs that its submits gave, their errors, the boundaries it passed."""
+    """What became of an order: the jobs that its submits gave, their errors, the boundaries they passed.
+
+    Of one that died at a boundary that is the last of them.
+    """
 
     jobs: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
-    boundaries: int = 0
+    boundaries: tuple[str, ...] = ()
+    seconds: float = 0.0
     killed: bool = False
 
 
 class Boundaries:
-    """Counts them, and kills this process at one; a request's way goes through requests' one adapter."""
+    """Writes each one down as it is passed, and kills this process at one.
 
-    def __init__(self, dies_at: int) -> None:
-        self.passed = 0
+    A request's way goes through requests' one adapter, and then through the standard library's connection.
+    """
+
+    def __init__(self, dies_at: str, passed: IO[str]) -> None:
         self._dies_at = dies_at
-        self._numbers = count()
+        self._passed = passed
+        self._seen: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._current = threading.local()
 
     def step(self, name: str, detail: str) -> None:
-        self._pass()
+        self._pass(f"step {name}")
 
     def line(self, text: str) -> None:
         pass
 
-    def watch(self) -> None:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
         from requests.adapters import HTTPAdapter
 
         send: Callable[..., Any] = HTTPAdapter.send
+        answer: Callable[..., Any] = http.client.HTTPConnection.getresponse
 
-        def between(adapter: HTTPAdapter, *words: Any, **named: Any) -> Any:
-            self._pass()
+        def between(adapter: HTTPAdapter, request: Any, *words: Any, **named: Any) -> Any:
+            self._current.name = name = named_request(request.method, request.url, request.body)
+            self._pass(f"before {name}")
             try:
-                return send(adapter, *words, **named)
+                return send(adapter, request, *words, **named)
             finally:
-                self._pass()
+                self._pass(f"after {name}")
+
+        def sent(connection: http.client.HTTPConnection) -> Any:
+            name = self._current.name
+            if not name.startswith("GET "):
+                self._pass(f"while {name}")
+            return answer(connection)
 
         HTTPAdapter.send = between  # type: ignore[method-assign,assignment]
+        http.client.HTTPConnection.getresponse = sent  # type: ignore[method-assign,assignment]
+        try:
+            yield
+        finally:
+            HTTPAdapter.send = send  # type: ignore[method-assign]
+            http.client.HTTPConnection.getresponse = answer  # type: ignore[method-assign]
 
-    def _pass(self) -> None:
-        if next(self._numbers) == self._dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.passed += 1
+    def _pass(self, name: str) -> None:
+        _, _, request = name.partition(" ")
+        if request == ASIDE:
+            return
+        with self._lock:
+            self._seen[name] += 1
+            if (occurrence := self._seen[name]) > 1:
+                if request in POLLS:
+                    return
+                name += f" ({occurrence})"
+            self._passed.write(f"{name}\n")
+            self._passed.flush()
+            if name == self._dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
-def obey(order: Order) -> Outcome:
+_DIFFERS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|\d{6,}")
+"""Ids of builds and jobs, digests."""
+_OF_A_RUN = re.compile(r"(?<=^headway/)(runs|environments)/[^/.]+")
+_NAME_SENT = re.compile(rb'"name": "([^"]+)"')
+
+
+def named_request(method: str, url: str, body: Any) -> str:
+    """Its method and what it is about: an object's name, or region and path. What differs is a `*`."""
+    path = unquote(urlsplit(url).path)
+    _, _, about = path.partition("/v1/")
+    if "/b/" in path and not about.partition("/o")[1]:
+        return f"{method} bucket"
+    if path.startswith("/upload/"):
+        found = _NAME_SENT.search(bytes(body)[:1000])
+        assert found, f"no name in what is sent to {url}"
+        about = found[1].decode()
+    else:
+        about = re.sub(r"^(b/[^/]+/o|projects/[^/]+/locations)/", "", about)
+    about = _OF_A_RUN.sub(r"\1/*", _DIFFERS.sub("*", about))
+    return f"{method} {about}"
+
+
+def obey(order: Order, passed: IO[str]) -> dict[str, Any]:
     """In a process of its own."""
     from headway.config.profile import default_state, find_place
     from headway.errors import HeadwayError
     from headway.jobs import submit
+    from headway.jobs.run import Run
 
-    boundaries = Boundaries(order.dies_at)
-    boundaries.watch()
+    boundaries = Boundaries(order.dies_at, passed)
     config = Path(order.config)
     place = find_place(profile=None, local=True, start=config, state=default_state())
 
-    def one(_: int) -> tuple[str | None, str | None]:
+    def one(_: int) -> Run | str:
         try:
-            run = submit(config, overrides=order.overrides, place=place, progress=boundaries)
-            return run.job().name, None
+            return submit(config, overrides=order.overrides, place=place, progress=boundaries)
         except HeadwayError as error:
-            return None, "".join(traceback.format_exception(error))
+            return "".join(traceback.format_exception(error))
 
-    with ThreadPoolExecutor(order.times) as threads:
+    with boundaries.watched(), ThreadPoolExecutor(order.times) as threads:
         ended = list(threads.map(one, range(order.times)))
-    jobs, errors = zip(*ended, strict=True)
-    return Outcome(tuple(filter(None, jobs)), tuple(filter(None, errors)), boundaries.passed)
+    return {
+        "jobs": [run.job().name for run in ended if not isinstance(run, str)],
+        "errors": [error for error in ended if isinstance(error, str)],
+    }
 
 
-def main(orders: Iterable[Order], at_once: int) -> None:
-    """Print one outcome a line, in the order of the orders."""
-    # loaded once, for all forks
-    from google.cloud.aiplatform_v1.services.job_service import JobServiceClient
+def main() -> None:
+    _load()
+    for line in sys.stdin:
+        batch = json.loads(line)
+        orders = [Order(**{**told, "overrides": tuple(told["overrides"])}) for told in batch["orders"]]
+        outcomes = [asdict(outcome) for outcome in _outcomes(orders, batch["at_once"])]
+        sys.stdout.write(json.dumps(outcomes) + "\n")
+        sys.stdout.flush()
 
-    assert JobServiceClient
+
+def _outcomes(orders: Sequence[Order], at_once: int) -> list[Outcome]:
+    """In the order of the orders."""
     outcomes: dict[int, Outcome] = {}
-    running: dict[int, tuple[int, IO[str], float]] = {}
-    waiting = list(enumerate(orders))
-    numbers = range(len(waiting))
+    running: dict[int, tuple[int, IO[str], float, float]] = {}
+    waiting = deque(enumerate(orders))
     while waiting or running:
         while waiting and len(running) < at_once:
-            number, order = waiting.pop(0)
+            number, order = waiting.popleft()
             pid, reader = _fork(order)
-            dies = time.monotonic() + order.dies_after if order.dies_after else float("inf")
-            running[pid] = (number, reader, dies)
-        for pid, (number, reader, dies) in list(running.items()):
+            began = time.monotonic()
+            running[pid] = (number, reader, began, began + (order.dies_after or float("inf")))
+        for pid, (number, reader, began, dies) in list(running.items()):
             if time.monotonic() >= dies:
                 os.kill(pid, signal.SIGKILL)
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del running[pid]
-                outcomes[number] = _outcome(reader, killed=os.WIFSIGNALED(status))
+                took = time.monotonic() - began
+                outcomes[number] = _outcome(reader, took, killed=os.WIFSIGNALED(status))
         time.sleep(0.005)
-    for number in numbers:
-        sys.stdout.write(json.dumps(asdict(outcomes[number])) + "\n")
+    return [outcomes[number] for number in range(len(orders))]
+
+
+def _load() -> None:
+    """Once, for all forks: what a submit loads as it goes."""
+    for name in (
+        "google.cloud.aiplatform_v1.services.job_service",
+        "google.cloud.devtools.cloudbuild_v1",
+        "google.cloud.storage",
+        "headway.cloud.build",
+        "headway.cloud.vertex",
+        "headway.config.profile",
+        "headway.jobs.submission",
+    ):
+        import_module(name)
+    gc.freeze()  # or each fork would copy, page by page, what its collector looks at
 
 
 def _fork(order: Order) -> tuple[int, IO[str]]:
@@ -142,7 +244,7 @@ def _fork(order: Order) -> tuple[int, IO[str]]:
     code = 1
     try:
         with told as out:
-            out.write(json.dumps(asdict(obey(order))))
+            out.write(json.dumps(obey(order, out)))
         code = 0
     except BaseException:  # noqa: BLE001  a fork must not go on in its parent's code
         traceback.print_exc()
@@ -150,18 +252,17 @@ def _fork(order: Order) -> tuple[int, IO[str]]:
         os._exit(code)
 
 
-def _outcome(told: IO[str], *, killed: bool) -> Outcome:
+def _outcome(told: IO[str], seconds: float, *, killed: bool) -> Outcome:
     with told:
         told.seek(0)
-        text = told.read()
-    if killed or not text:
-        return Outcome(killed=killed, errors=() if killed else ("it ended without a word",))
-    said = json.loads(text)
-    return Outcome(tuple(said["jobs"]), tuple(said["errors"]), said["boundaries"])
+        *boundaries, said = told.read().split("\n")
+    if killed:
+        return Outcome(boundaries=tuple(boundaries), seconds=seconds, killed=True)
+    if not said:
+        return Outcome(errors=("it ended without a word",), boundaries=tuple(boundaries), seconds=seconds)
+    ended = json.loads(said)
+    return Outcome(tuple(ended["jobs"]), tuple(ended["errors"]), tuple(boundaries), seconds)
 
 
 if __name__ == "__main__":
-    main(
-        [Order(**{**line, "overrides": tuple(line["overrides"])}) for line in map(json.loads, sys.stdin)],
-        at_once=int(sys.argv[1]),
-    )
+    main()
