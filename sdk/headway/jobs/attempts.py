@@ -41,6 +41,10 @@ _BACKOFF_S = (2.0, 5.0, 15.0, 30.0)
 """Pauses after the first attempt, the second, ...; the last one from then on."""
 
 
+class NotGranted(RemoteError):
+    """Vertex AI made another job than was asked for; it is cancelled."""
+
+
 class Attempt(BaseModel):
     """One candidate that was tried: the job it became, or why it did not. `time` is UTC."""
 
@@ -226,7 +230,7 @@ def _read_back(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
 def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
     """The job, where it is what its candidate asks for: another machine than one's own choice costs money.
 
-    Raises RemoteError, with the job cancelled, where it is not. One that has ended is taken as it is.
+    Raises NotGranted, with the job cancelled, where it is not. One that has ended is taken as it is.
     """
     if job.state in vertex.ENDED:
         return job
@@ -250,7 +254,7 @@ def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
         return job
     with suppress(Refused):  # it ended meanwhile
         jobs_client(plan, services, job.region).cancel(job.name)
-    raise RemoteError(
+    raise NotGranted(
         f"Vertex AI did not grant {plan.run_id} what was asked for; its job is cancelled",
         details=[*(f"{key}: asked for {asked[key]}, got {got[key]}" for key in unlike), job.name],
         hint="ask for what can be had (launch gpus), or submit with --again to try once more",

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from headway.cloud import vertex
 from headway.cloud.services import Services
-from headway.errors import DeadlinePassed, Refused
-from headway.jobs.attempts import find_job, goes_on, jobs_client, obtain
+from headway.errors import DeadlinePassed, Refused, Unreadable
+from headway.jobs.attempts import NotGranted, find_job, goes_on, jobs_client, obtain
 from headway.jobs.patience import patiently, pause_after
 from headway.jobs.progress import Progress
 from headway.spec.plan import Plan
@@ -76,7 +76,9 @@ class Followed(ABC, Generic[J]):
         while True:
             job = patiently(self.job, until=deadline)
             while goes_on(job, self.plan):  # at most once for each candidate of the plan
-                _, other = obtain(self.plan, self.services, progress)
+                # what was sent without an answer is found, or taken over, by the next look
+                further = partial(obtain, self.plan, self.services, progress)
+                _, other = patiently(further, until=deadline, final=(Refused, NotGranted, Unreadable))
                 job = self._found(patiently(partial(self._read, other), until=deadline))
                 self._job, began = job, time.monotonic()
             yield job

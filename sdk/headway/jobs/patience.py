@@ -26,18 +26,20 @@ def pause_after(waited: float) -> float:
     return min(max(_SHORTEST_S, waited * _PART), _LONGEST_S)
 
 
-def patiently(ask: Callable[[], T], *, until: float | None = None) -> T:
+def patiently(
+    ask: Callable[[], T], *, until: float | None = None, final: tuple[type[RemoteError], ...] = ()
+) -> T:
     """The answer, asked for again after growing pauses; not beyond `until` on the monotonic clock.
 
-    Raises NotFound at once, and RemoteError after a long outage.
+    Raises NotFound, and errors that are `final`, at once, and RemoteError after a long outage.
     """
     since, pause = time.monotonic(), 1.0
     while True:
         try:
             return ask()
-        except NotFound:
-            raise
         except RemoteError as error:
+            if isinstance(error, (NotFound, *final)):
+                raise
             now = time.monotonic()
             last = since + (REFUSALS_S if isinstance(error, Refused) else OUTAGE_S)
             if now + pause > (last if until is None else min(last, until)):

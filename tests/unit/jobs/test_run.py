@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from headway.cloud.logs import LogLine
-from headway.cloud.vertex import render
+from headway.cloud.vertex import Job, render
 from headway.errors import DeadlinePassed, Exhausted, InputError, NotFound, Refused, RemoteError
 from headway.jobs import listing
 from headway.jobs.run import Run, attach
-from headway.spec.job import JobSpec
+from headway.spec.job import JobSpec, Resources
 from headway.spec.plan import CodePin, ImagePin, make_plan
 from headway.spec.status import ModelVersion, RunStatus
 from tests.unit.jobs.fakes import PLACE, MemoryLog, MemoryPlace
@@ -68,6 +69,44 @@ def test_one_failing_look_does_not_end_a_wait(run: Run, world: MemoryPlace) -> N
 
     world.vertex.before_get = step
     assert run.wait().state == "succeeded"
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_one_failing_look_does_not_end_a_wait_that_goes_on_to_the_next_region(
+    world: MemoryPlace, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    plan = make_plan(
+        JobSpec(
+            name="tiny",
+            entrypoint="train.py",
+            resources=Resources(regions=("us-central1", "europe-west4")),
+        ),
+        PLACE,
+        code=CodePin(digest="c" * 64, files=1, size=1),
+        image=ImagePin(digest="e" * 64, base="python:3.11-slim", uri="image"),
+        data=[],
+    )
+    world.store.write(plan.layout.plan(plan.run_id), plan.model_dump_json().encode())
+    first = world.vertex.create(render(plan))
+    world.vertex.jobs = [replace(first, state="failed", started=None, error_code=8, error="stockout")]
+    looks, labelled = 0, world.vertex.labelled
+
+    def flaky(label: str, value: str | None = None) -> Iterator[Job]:
+        nonlocal looks
+        looks += 1
+        if looks == at:
+            raise RemoteError("503 try later")
+        return labelled(label, value)
+
+    monkeypatch.setattr(world.vertex, "labelled", flaky)
+
+    def end() -> None:
+        if len(world.vertex.jobs) > 1:
+            world.vertex.end(world.vertex.jobs[1].name, "succeeded")
+
+    world.vertex.before_get = end
+    assert Run(plan, world.services).wait().state == "succeeded"
+    assert len(world.vertex.jobs) == 2
 
 
 def test_a_wait_has_an_end_and_says_that_the_run_goes_on(run: Run) -> None:
