@@ -138,7 +138,7 @@ class Play:
         self.stack = launch("local", "up", "--executor", executor)
         if any(each["name"] == self.name for each in launch("schedule", "list", "--local")):
             raise SystemExit(
-                f"{self.name} was played here before: give another --name, or: launch local reset"
+                f"{self.name} was played here before: NAME=weather2 is another, or: launch local reset"
             )
         played = self.station.names[:months]
         reports = [self.station.deliver(month) for month in played[:BEGINNING]]
