@@ -508,6 +508,7 @@ MACHINES = [
         "a machine that is none", machine("n1-nonsense-4"), f"{AT}.machine_type", "is not supported", COMPUTE
     ),
     Job("a machine of serving", machine("n1-standard-2"), f"{AT}.machine_type", "is not supported", COMPUTE),
+    Job("a size between two", machine("n1-standard-5"), f"{AT}.machine_type", "is not supported", COMPUTE),
     Job(
         "a type without a count",
         machine("n1-standard-4", "NVIDIA_TESLA_T4"),

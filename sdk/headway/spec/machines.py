@@ -207,31 +207,42 @@ def _shape(gpu: Gpu, count: int, machine: str) -> Shape:
 def _without_gpu(machine: str, facts: Catalogue) -> str:
     """A machine by hand that is to carry no GPU."""
     carrier = facts.machines.get(machine)
-    family, kind, size = ([*machine.split("-"), "", ""])[:3]
+    family = machine.partition("-")[0]
     if carrier and family != "n1":  # the one family whose GPUs are attached as wished
         choice = " or ".join(f"{carrier.name}:{count}" for count in dict(carrier.shapes)[machine])
         raise InputError(f"{machine} always has GPUs", hint=f"say so: resources.gpu: {choice}")
-    fewest = facts.cpu["smallest"].get(family, {}).get(kind, 1)
-    if family not in facts.cpu["families"] or kind not in facts.cpu["classes"] or not size.isdigit():
-        known = [
-            *facts.machines,
-            *(
-                f"{one}-{each}-{n}"
-                for one in facts.cpu["families"]
-                for each in ("standard", "highmem")
-                for n in (4, 8, 16, 32)
-            ),
-        ]
-        near = difflib.get_close_matches(machine, known, n=2, cutoff=0.5)
-        raise InputError(
-            f"{machine} is no machine type of Vertex AI training",
-            hint=f"did you mean {' or '.join(near)}?" if near else f"write for example {facts.cpu_machine}",
-        )
-    if int(size) < fewest:
-        raise InputError(
-            f"{machine} is too small for Vertex AI training", hint=f"{family}-{kind}-{fewest} is the smallest"
-        )
-    return machine
+    if _is_cpu_machine(machine, facts):
+        return machine
+    raise InputError(f"{machine} is no machine type of Vertex AI training", hint=_near_cpu(machine, facts))
+
+
+_CPU_MACHINE = re.compile(r"([a-z0-9]+)-([a-z]+)-([1-9]\d*)(-lssd)?")
+
+
+def _is_cpu_machine(machine: str, facts: Catalogue) -> bool:
+    if (found := _CPU_MACHINE.fullmatch(machine)) is None:
+        return False
+    sizes = facts.cpu.get(found[1], {}).get(found[2])
+    return sizes == [] or (sizes is not None and int(found[3]) in sizes and not found[4])
+
+
+def _near_cpu(machine: str, facts: Catalogue) -> str:
+    """Its nearest sizes, or names that look like it."""
+    if found := _CPU_MACHINE.fullmatch(machine):
+        sizes, wanted = facts.cpu.get(found[1], {}).get(found[2], ()), int(found[3])
+        near = sorted(sorted(sizes, key=lambda size: abs(size - wanted))[:2])
+        if near:
+            return "there is " + " or ".join(f"{found[1]}-{found[2]}-{size}" for size in near)
+    common = [
+        f"{family}-{kind}-{size}"
+        for family, kinds in facts.cpu.items()
+        for kind, sizes in kinds.items()
+        for size in sizes or (4, 8, 16, 32)
+    ]
+    known = dict.fromkeys([*facts.machines, *common])
+    if alike := difflib.get_close_matches(machine, known, n=2, cutoff=0.5):
+        return f"did you mean {' or '.join(alike)}?"
+    return f"write for example {facts.cpu_machine}"
 
 
 def _on_machine(gpu: Gpu, count: int, machine: str) -> Shape:

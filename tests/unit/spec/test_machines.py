@@ -148,7 +148,11 @@ def test_a_new_version_of_googles_client_that_knows_other_gpus_is_noticed() -> N
     ("machine", "said", "hint"),
     [
         ("a2-highgpu-1g", "always has GPUs", "say so: resources.gpu: a100:1"),
-        ("n1-standard-2", "too small for Vertex AI training", "n1-standard-4 is the smallest"),
+        ("n1-standard-2", "no machine type of Vertex AI training", "n1-standard-4"),
+        ("n1-standard-5", "no machine type of Vertex AI training", "n1-standard-4"),
+        ("n1-standard-4-fast", "no machine type of Vertex AI training", "n1-standard-4"),
+        ("n1-ultramem-40", "no machine type of Vertex AI training", "m1-ultramem-40"),
+        ("c2-highmem-8", "no machine type of Vertex AI training", "c2"),
         ("n1-standrad-8", "no machine type", "did you mean n1-standard-8"),
         ("big", "no machine type", "write for example n1-standard-4"),
     ],

@@ -21,10 +21,7 @@ MACHINE = re.compile(
     r"(a2|a3|a4|a4x|c2|c2d|c3|c3d|c4|e2|g2|g4|m1|m2|m3|n1|n2|n2d|n4)"
     r"-(standard|highmem|highcpu|highgpu|megagpu|ultragpu|megamem|ultramem)-(\d+)g?"
 )
-"""Families and classes of Compute Engine's names; which of them Vertex AI offers is not checked further."""
-SMALLEST: Mapping[str, int] = {"standard": 4, "highmem": 2, "highcpu": 16}
-"""vCPUs of the smallest general-purpose machines (E2, N1, N2) that training has; serving has smaller ones."""
-GENERAL = ("e2", "n1", "n2")
+"""Families and classes of Compute Engine's names; of some the sizes are checked (machines.toml)."""
 CLOUD_TPU = "cloud-tpu"
 CLOUD_TPU_TYPES = ("TPU_V2", "TPU_V3")
 TPU_CORES, TPU_POD_CORES = 8, 32
@@ -116,7 +113,8 @@ def _offered(kind: str) -> bool:
     found = MACHINE.fullmatch(kind)
     if found is None:
         return False
-    return found[1] not in GENERAL or int(found[3]) >= SMALLEST.get(found[2], 1)
+    family: Mapping[str, Any] | None = machines()["vcpus"].get(found[1])
+    return family is None or int(found[3]) in family.get(found[2], ())
 
 
 def _tpu(kind: str, accelerator: str, count: int, spec: Mapping[str, Any], at: str) -> list[Violation]:
