@@ -82,11 +82,13 @@ def cancel(
         out.document({"build": build, "cancelled": True}) if as_json else out.say(f"stopping build {build}")
         return
     run = jobs.attach(run_id or "", where.find())
-    stopping = run.cancel()
+    stopping = run.cancel(progress=out)
     if as_json:
         out.document(run.view().document())
     elif not stopping:
         out.say(f"{run_id} had ended already: {run.state}")
+    elif run.state == "cancelled":
+        out.say(f"{run_id} is cancelled: nothing of it runs, and no further job of it is created")
     else:
         out.say(f"{run_id}: {run.state}; it ends within its grace period: launch wait{where.words} {run_id}")
 

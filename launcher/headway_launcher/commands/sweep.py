@@ -299,7 +299,7 @@ def cancel(
     """Stop a sweep and its trials."""
     out = screen(as_json=as_json)
     sweep = _attached(sweep_id, Where(profile, local))
-    stopping = sweep.cancel()
+    stopping = sweep.cancel(progress=out)
     if as_json:
         out.document(sweep.view().document())
     elif stopping:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from headway.cloud import tuning, vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
-from headway.cloud.tuning import TuningJobs
+from headway.cloud.tuning import TuningJob, TuningJobs
 from headway.errors import (
     DeadlinePassed,
     Exhausted,
@@ -24,7 +25,7 @@ from headway.errors import (
     Unreadable,
     interruptible,
 )
-from headway.jobs.claim import Claim, read_plan, read_sweep
+from headway.jobs.claim import Cancelled, Claim, read_plan, read_sweep
 from headway.jobs.progress import Progress
 from headway.spec import layout
 from headway.spec.plan import Plan
@@ -70,8 +71,11 @@ def jobs_client(plan: Plan, services: Services, region: str) -> vertex.CustomJob
 
 
 def find_job(services: Services, plan: Plan) -> vertex.Job | None:
-    """The run's job: of those that carry its label, in all of the plan's regions, the one that counts."""
-    return next(iter(_jobs_of(plan, services)), None)
+    """The run's job: of those that carry its label, in all of the plan's regions, the one that counts.
+
+    Of a plan that was cancelled it is told as `as_cancelled` does.
+    """
+    return as_cancelled(next(iter(_jobs_of(plan, services)), None), plan)
 
 
 def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
@@ -103,8 +107,46 @@ def attempt_of(job: vertex.Job) -> int:
 
 def goes_on(job: vertex.Job, plan: Plan) -> bool:
     """Whether the job ended before it ever ran, for want of machines, and the plan has another candidate."""
-    stocked_out = job.state == "failed" and job.started is None and job.error_code == _RESOURCE_EXHAUSTED
-    return stocked_out and attempt_of(job) < len(plan.candidates)
+    return _stocked_out(job) and attempt_of(job) < len(plan.candidates)
+
+
+def may_go_on(job: vertex.Job, plan: Plan) -> bool:
+    """Whether another job of the run may follow this one."""
+    waits = job.state not in vertex.ENDED and job.started is None
+    return (waits or _stocked_out(job)) and attempt_of(job) < len(plan.candidates)
+
+
+def _stocked_out(job: vertex.Job) -> bool:
+    return job.state == "failed" and job.started is None and job.error_code == _RESOURCE_EXHAUSTED
+
+
+def as_cancelled(job: vertex.Job | None, plan: Plan) -> vertex.Job | None:
+    """The job, where its run was cancelled told as that: with no successor, or where none was ever made.
+
+    Vertex AI does not know of such a cancel. The job that was never made has no id.
+    """
+    if plan.cancelled is None:
+        return job
+    if job is not None:
+        return replace(job, state="cancelled") if _stocked_out(job) else job
+    first = plan.candidates[0]
+    kind = TuningJob if plan.sweep else vertex.Job
+    return kind(
+        name=f"projects/{plan.project}/locations/{first.region}/customJobs/",
+        state="cancelled",
+        display_name=plan.run_id,
+        labels=plan.labels,
+        created=None,
+        started=None,
+        ended=plan.cancelled,
+        error=None,
+        machine=first.type,
+        accelerator=first.accelerator,
+        accelerator_count=first.accelerator_count if first.accelerator else 0,
+        nodes=plan.machine.nodes,
+        image=plan.image.uri,
+        strategy=plan.machine.strategy,
+    )
 
 
 def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
@@ -124,15 +166,21 @@ def only_job(plan: Plan, services: Services, progress: Progress) -> vertex.Job |
     """The run's job, where there are several the one that counts: the others are cancelled.
 
     Two are made where a server answers a creation later than its claim lives, whether or not the submit that
-    sent it lives still.
+    sent it lives still. Of a plan that was cancelled all are, however late they came.
     """
     jobs = _jobs_of(plan, services)
-    for other in jobs[1:]:
-        if other.state not in vertex.ENDED:
+    for number, other in enumerate(jobs):
+        if number == 0 and plan.cancelled is None:
+            continue
+        if other.state not in (*vertex.ENDED, "cancelling"):
+            why = f"another submit made {jobs[0].name}" if plan.cancelled is None else "so is its run"
+            client = jobs_client(plan, services, other.region)
             with suppress(Refused):  # it ended meanwhile
-                jobs_client(plan, services, other.region).cancel(other.name)
-                progress.step("job", f"{other.name} is cancelled: another submit made {jobs[0].name}")
-    return jobs[0] if jobs else None
+                client.cancel(other.name)
+                progress.step("job", f"{other.name} is cancelled: {why}")
+            if number == 0:
+                jobs[0] = client.get(other.name)
+    return as_cancelled(jobs[0] if jobs else None, plan)
 
 
 def obtain(
@@ -141,7 +189,8 @@ def obtain(
     """The run's job, with the plan that it was made of: the one that is there, or one made now.
 
     `take` claims a run that nobody has. A claim with no job is waited for: its submit creates one, or died,
-    and then the claim becomes ours. Raises InputError, DeadlinePassed and RemoteError.
+    and then the claim becomes ours. Of a run that was cancelled no other job is made: the job then reads
+    cancelled. Raises InputError, DeadlinePassed and RemoteError.
     """
     lapses_s = services.place.claim_lapses_s
     # as long as a claim lives whose submit died, and one that goes through the whole list
@@ -150,7 +199,7 @@ def obtain(
     while time.monotonic() < deadline:
         claim = Claim(plan, services.store)
         if free and claim.take():
-            return plan, create(claim, services, progress)
+            return create(claim, services, progress)
         try:
             theirs, free = same_run(plan, services), False
         except NotFound:
@@ -162,10 +211,13 @@ def obtain(
         if job and not goes_on(job, theirs):
             progress.step("job", submitted_before(job, theirs))
             return theirs, granted(job, theirs, services)
-        if job and _moved_on(claim := Claim(theirs, services.store), job, services, progress):
-            return theirs, create(claim, services, progress)
-        if claim.take_over(lapses_s):
-            return _repaired(claim, theirs, services, progress)
+        try:
+            if job and _moved_on(claim := Claim(theirs, services.store), job, services, progress):
+                return create(claim, services, progress)
+            if claim.take_over(lapses_s):
+                return _repaired(claim, theirs, services, progress)
+        except Cancelled:  # since our look, or in our pause: the next look tells it
+            continue
         if pause == 0.25:
             progress.step("job", f"{plan.run_id} is being created by another submit, waiting")
         time.sleep(pause)
@@ -205,7 +257,40 @@ def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress
     late = only_job(theirs, services, progress)
     if late and attempt_of(late) >= claim.attempt:
         return theirs, granted(late, theirs, services)
-    return claim.plan, create(claim, services, progress)
+    return create(claim, services, progress)
+
+
+def cancel_run(plan: Plan, services: Services, progress: Progress) -> Plan:
+    """See to it that no further job of the run is made, and cancel those that are there; the marked plan.
+
+    A job that is just being created, by a submit that may die over it, is waited for: no longer than a claim
+    lives that was written for it. Raises NotFound where the run was given up.
+    """
+    claim = Claim(plan, services.store)
+    try:
+        age_s = claim.cancel()
+    except NotFound as error:
+        raise NotFound(f"{plan.run_id} was given up by its submit: there is nothing to cancel") from error
+    told, deadline = False, time.monotonic() + services.place.claim_lapses_s - age_s
+    with interruptible(
+        f"stopped while a job of {plan.run_id} was waited for: the run is cancelled, but that job may come",
+        "where it came, the same cancel again stops it",
+    ):
+        while True:
+            job = only_job(claim.plan, services, progress)
+            came = job is not None and bool(job.job_id) and attempt_of(job) >= claim.attempt
+            if came or time.monotonic() >= deadline or _was_refused(claim, services):
+                return claim.plan
+            if not told:
+                progress.step("job", f"{plan.run_id} is cancelled; a job that is being created is waited for")
+            told = True
+            time.sleep(_LOOK_S)
+
+
+def _was_refused(claim: Claim, services: Services) -> bool:
+    """Whether the claim's candidate is known to have become no job: its submit was about to go on."""
+    tried = read_attempts(services, claim.plan)
+    return any(each.number == claim.attempt and each.state == "refused" for each in tried)
 
 
 def _moved_on(claim: Claim, job: vertex.Job, services: Services, progress: Progress) -> bool:
@@ -261,11 +346,22 @@ def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
     )
 
 
-def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
+def create(claim: Claim, services: Services, progress: Progress) -> tuple[Plan, vertex.Job]:
     """Create the job of a claim that is ours, on the first candidate that is not refused for want of room.
 
+    Where the run is cancelled meanwhile, no other candidate is tried, and a job that came too late is ended.
     Raises Refused, with the claim given up, and Exhausted where the last candidate was refused as well.
     """
+    try:
+        return claim.plan, _create(claim, services, progress)
+    except Cancelled:
+        job = only_job(claim.plan, services, progress)
+        assert job is not None, "a cancelled run always has one to tell of"
+        progress.step("job", f"{claim.plan.run_id} was cancelled meanwhile: no other job of it is created")
+        return claim.plan, job
+
+
+def _create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
     plan = claim.plan
     while True:
         number, candidate = claim.attempt, plan.candidates[claim.attempt - 1]
@@ -286,6 +382,10 @@ def create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
             progress.step("job", f"created {plan.run_id} in {candidate.region}: {job.name}")
             if number > 1:
                 _record(plan, services, number, "created", job=job.name)
+                with suppress(
+                    RemoteError
+                ):  # as for a first one, which costs no look, the cancel itself waits
+                    claim.look()
             if not claim.holds(services.place.answer_s / 2):
                 job = _given_way(job, plan, services, progress)
             return _read_back(job, plan, services)

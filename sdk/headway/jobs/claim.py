@@ -1,13 +1,15 @@
 """The claim on a run: plan.json in the bucket, which one submit holds while it creates the run's job.
 
 Its metadata says whose it is, and which of the plan's candidates is being tried. It changes by preconditions
-only, so that of several who want it one gets it.
+only, so that of several who want it one gets it. A cancel takes it for good: nobody has it after that.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -22,13 +24,22 @@ from headway.spec.plan import Plan
 _SUBMIT = "headway-submit"
 _ATTEMPT = "headway-attempt"
 _HOLDER = "headway-holder"
+_CANCELLED = "headway-cancelled"
+
+
+class Cancelled(Exception):
+    """The run was cancelled: nobody makes a job of it any more. Never leaves this package."""
 
 
 class Claim:
-    """One submit's claim on a run, from before it has it."""
+    """One submit's claim on a run, from before it has it.
+
+    Of a run that was cancelled all that would go on with it raise Cancelled; `take` has nothing to have.
+    """
 
     def __init__(self, plan: Plan, store: ObjectStore) -> None:
         self.plan = plan
+        """What the claim is on; marked as cancelled from the moment where that was seen."""
         self.attempt = 1
         """Which of the candidates is tried, counted from 1."""
         self.holder = 1
@@ -65,11 +76,36 @@ class Claim:
         """Whether it is ours still, asked where it was written longer ago: a laptop may have slept since."""
         return time.time() - self._held_since < for_s or self._keep(self.attempt)
 
+    def look(self) -> None:
+        """Only raise Cancelled where the run was cancelled."""
+        self._seen()
+
     def give_up(self) -> None:
         """Leave it to whoever wants it next; where that fails it lapses by itself."""
         with suppress(RemoteError):
-            if (seen := self._seen()) and self._is_ours(seen):
+            if (seen := self._version()) and self._is_ours(seen):
                 self._store.delete(self._name, generation=seen.generation)
+
+    def cancel(self) -> float:
+        """Take it from whoever has it, for good; how many seconds ago that one had written it.
+
+        Raises NotFound where nobody has it any more.
+        """
+        while True:  # somebody was faster only where the run went on, and of candidates there are few
+            seen = self._store.version(self._name)
+            self.attempt, self.holder = _attempt(seen), _holder(seen)
+            if _CANCELLED not in seen.metadata:
+                now = datetime.now(UTC)
+                document = {**json.loads(self._store.read(self._name)), "cancelled": now.isoformat()}
+                metadata = {**seen.metadata, _SUBMIT: self._token, _CANCELLED: now.isoformat()}
+                encoded = json.dumps(document, indent=1).encode()
+                if not self._store.replace(
+                    self._name, encoded, generation=seen.generation, metadata=metadata
+                ):
+                    continue
+                seen = Version(seen.generation, seen.age_s, metadata)
+            self._mark(seen)
+            return seen.age_s
 
     def _keep(self, attempt: int) -> bool:
         seen = self._seen()
@@ -79,6 +115,17 @@ class Claim:
         return seen.metadata.get(_SUBMIT) == self._token
 
     def _seen(self) -> Version | None:
+        seen = self._version()
+        if seen and _CANCELLED in seen.metadata:
+            self._mark(seen)
+            raise Cancelled
+        return seen
+
+    def _mark(self, seen: Version) -> None:
+        when = datetime.fromisoformat(seen.metadata[_CANCELLED])
+        self.plan = self.plan.model_copy(update={"cancelled": when})
+
+    def _version(self) -> Version | None:
         try:
             return self._store.version(self._name)
         except NotFound:
@@ -88,7 +135,7 @@ class Claim:
         metadata = {_SUBMIT: self._token, _ATTEMPT: str(attempt), _HOLDER: str(holder)}
         document, since = self.plan.model_dump_json(indent=1).encode(), time.time()
         if not self._store.replace(self._name, document, generation=generation, metadata=metadata):
-            seen = self._seen()  # the answer of our own request may have been lost, and this was its repeat
+            seen = self._version()  # our own request's answer may have been lost, and this was its repeat
             if seen is None or dict(seen.metadata) != metadata:
                 return False
         self.attempt, self.holder, self._held_since = attempt, holder, since

@@ -11,9 +11,18 @@ from typing import Generic, TypeVar
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.errors import DeadlinePassed, Refused, Unreadable
-from headway.jobs.attempts import NotGranted, find_job, goes_on, jobs_client, obtain
+from headway.jobs.attempts import (
+    NotGranted,
+    as_cancelled,
+    cancel_run,
+    find_job,
+    goes_on,
+    jobs_client,
+    may_go_on,
+    obtain,
+)
 from headway.jobs.patience import patiently, pause_after
-from headway.jobs.progress import Progress
+from headway.jobs.progress import Progress, Silent
 from headway.spec.plan import Plan
 
 J = TypeVar("J", bound=vertex.Job)
@@ -47,12 +56,23 @@ class Followed(ABC, Generic[J]):
         job: vertex.Job | None = self._job
         if job is None or job.state not in vertex.ENDED:
             job = self._read(job) if job else find_job(self.services, self.plan)
-        self._job = self._found(job)
+        self._job = self._found(as_cancelled(job, self.plan))
         return self._job
 
-    def cancel(self) -> bool:
-        """Ask for the end of the job; False where it had ended already, and stays as it is."""
-        job = self.job()
+    def cancel(self, progress: Progress | None = None) -> bool:
+        """Ask for the end of the job; False where it had ended already, and stays as it is.
+
+        Where another one might follow, or the first is not there yet, none is made after this, by whichever
+        submit: the run then reads cancelled. `progress` is told what is waited for.
+        """
+        job: vertex.Job | None = self._job
+        if job is None or job.state not in vertex.ENDED:
+            job = self._read(job) if job else find_job(self.services, self.plan)
+        if job is None or may_go_on(job, self.plan):
+            self.plan = cancel_run(self.plan, self.services, progress or Silent())
+            self._job = None
+            return True
+        self._job = job = self._found(job)
         if job.state in vertex.ENDED:
             return False
         try:
@@ -78,8 +98,10 @@ class Followed(ABC, Generic[J]):
             while goes_on(job, self.plan):  # at most once for each candidate of the plan
                 # what was sent without an answer is found, or taken over, by the next look
                 further = partial(obtain, self.plan, self.services, progress)
-                _, other = patiently(further, until=deadline, final=(Refused, NotGranted, Unreadable))
-                job = self._found(patiently(partial(self._read, other), until=deadline))
+                self.plan, other = patiently(further, until=deadline, final=(Refused, NotGranted, Unreadable))
+                if other.state not in vertex.ENDED:
+                    other = patiently(partial(self._read, other), until=deadline)
+                job = self._found(as_cancelled(other, self.plan))
                 self._job, began = job, time.monotonic()
             yield job
             if job.state in vertex.ENDED:

@@ -7,7 +7,7 @@ from itertools import count, islice
 
 from headway.cloud import vertex
 from headway.cloud.services import Services
-from headway.errors import InputError, RemoteError
+from headway.errors import InputError, NotFound, RemoteError, Unreadable
 from headway.jobs import attempts
 from headway.jobs.claim import read_plan
 from headway.spec import layout
@@ -52,11 +52,24 @@ def _content(run_id: str, services: Services) -> Content | None:
 
 
 def free_number(plan: Plan, services: Services) -> int:
-    """The first number of this content that has no run which ended: a run that is being made is taken up."""
+    """The first number of this content that has no run which ended: a run that is being made is taken up.
+
+    One that was cancelled before it had a job, or between two of them, has ended too.
+    """
     ended = {
         job.labels.get(layout.LABEL_RUN)
         for region in plan.regions
         for job in services.jobs(region).labelled(layout.LABEL_CLAIM, plan.labels[layout.LABEL_CLAIM])
         if job.state in vertex.ENDED and not attempts.goes_on(job, plan)
     }
-    return next(number for number in count(1) if plan.with_data(plan.data, number).run_id not in ended)
+    numbered = ((number, plan.with_data(plan.data, number).run_id) for number in count(1))
+    return next(
+        number for number, run_id in numbered if not (run_id in ended or _cancelled(run_id, services))
+    )
+
+
+def _cancelled(run_id: str, services: Services) -> bool:
+    try:
+        return read_plan(run_id, services).cancelled is not None
+    except (NotFound, Unreadable):
+        return False

@@ -325,7 +325,7 @@ def _view(plan: Plan, job: vertex.Job, status: RunStatus | None, attempts: tuple
         region=job.region,
         machine=job.machines,
         image=job.image,
-        job=job.name,
+        job=job.name if job.job_id else "",
         exit_code=status.exit_code if status else None,
         error="; ".join(filter(None, (status.error if status else None, job.error))) or None,
         warnings=status.warnings if status else (),

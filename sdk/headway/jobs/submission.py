@@ -109,8 +109,9 @@ def _obtain(prepared: Prepared, services: Services, again: bool, progress: Progr
     ):
         if again:
             claim = claim_next(prepared, services.store)
-            return Run(claim.plan, services, job=attempts.create(claim, services, progress))
-        their_plan, job = attempts.obtain(plan, services, progress, take=True)
+            their_plan, job = attempts.create(claim, services, progress)
+        else:
+            their_plan, job = attempts.obtain(plan, services, progress, take=True)
         return Run(their_plan, services, job=job)
 
 

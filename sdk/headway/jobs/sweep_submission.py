@@ -75,11 +75,10 @@ def start_sweep(
     ):
         if again:
             claim = submission.claim_next(prepared, services.store)
-            attempts.create(claim, services, progress)
-            theirs = claim.plan
+            theirs, _ = attempts.create(claim, services, progress)
         else:
             theirs, _ = attempts.obtain(plan, services, progress, take=True)
-    if address := sweep_tracking.open_parent(theirs, services):
+    if theirs.cancelled is None and (address := sweep_tracking.open_parent(theirs, services)):
         progress.step("track", address)
     return Sweep(theirs, services)
 
@@ -123,6 +122,7 @@ def _further(sweep: Sweep, services: Services, progress: Progress) -> Plan | Non
         update={
             "sweep": pin.model_copy(update=changed),
             "timeout_s": _share_s(sweep, left),
+            "cancelled": None,
         }
     )
 

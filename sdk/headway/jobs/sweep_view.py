@@ -155,7 +155,7 @@ def view_of(plan: Plan, jobs: tuple[TuningJob, ...], services: Services) -> Swee
         ended=job.ended,
         region=job.region,
         machine=job.machines,
-        job=job.name,
+        job=job.name if job.job_id else "",
         outputs=plan.layout.uri(plan.layout.sweep(sweep.id)),
         error=_error(plan, job, services),
         cost=spent(plan, jobs),

@@ -17,14 +17,17 @@ from pydantic import ValidationError
 from headway.cloud.storage import split_uri
 from headway.data import transfer
 from headway.data.disk import full_disk_told, megabytes, require_space
-from headway.errors import InputError, NotFound, RemoteError
+from headway.errors import InputError, NotFound, RemoteError, RunFailed
 from headway.runtime.log import say
 from headway.runtime.store import Stores
 from headway.spec.plan import Plan
 
 
 def plan(uri: str, stores: Stores) -> Plan:
-    """Read plan.json. Raises NotFound, and InputError where it is not a plan of this version."""
+    """Read plan.json. Raises NotFound, InputError where it is not a plan of this version, and RunFailed.
+
+    The last where the run was cancelled: this job was being created then, by a submit that died over it.
+    """
     bucket, name = split_uri(uri)
     try:
         data = stores(bucket).read(name)
@@ -34,13 +37,16 @@ def plan(uri: str, stores: Stores) -> Plan:
             hint="the run was removed, or the job's service account cannot read the bucket; submit again",
         ) from error
     try:
-        return Plan.model_validate_json(data)
+        found = Plan.model_validate_json(data)
     except ValidationError as error:
         raise InputError(
             f"{uri} is no plan that this runtime reads",
             details=str(error).splitlines()[:5],
             hint="the image holds another version of headway than the one that submitted; submit again",
         ) from error
+    if found.cancelled is not None:
+        raise RunFailed(f"{found.run_id} was cancelled before this job of it began")
+    return found
 
 
 def code(plan: Plan, stores: Stores, into: Path) -> frozenset[str]:

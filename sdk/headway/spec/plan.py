@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -86,7 +87,8 @@ class Plan(_Value):
     `claim` covers code, image, data and config; not where the wheels came from, nor the place.
     A sweep's plan has `sweep`, its run_id is the sweep's id, and each trial's plan is made of it by `trial`.
     `candidates` are the attempts in order, GPUs outer, regions inner; `machine` and `regions` begin with the
-    first one's, and a plan of an older version has just these.
+    first one's, and a plan of an older version has just these. `cancelled` (UTC) is written later, by a
+    cancel of the run: no further job is made of it, and one that comes nevertheless does not begin.
     """
 
     version: Literal[1] = 1
@@ -116,6 +118,7 @@ class Plan(_Value):
     sweep: SweepPin | None = None
     config: dict[str, Any]
     schedule: str | None = None
+    cancelled: datetime | None = None
 
     @model_validator(mode="before")
     @classmethod

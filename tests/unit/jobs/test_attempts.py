@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from headway.cloud import vertex
+from headway.cloud.storage import Version
 from headway.cloud.vertex import Job
 from headway.errors import Exhausted, RemoteError
 from headway.jobs import listing, submission
 from headway.jobs.attempts import read_attempts
+from headway.jobs.claim import Claim, read_plan
 from headway.jobs.run import Run, attach
-from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, Told
+from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, MemoryStore, Told
 
 LIST = ("resources.gpu=h100:8,a100-80gb:8", "resources.regions=[us-central1,us-east4]")
 ORDER = [
@@ -373,3 +376,144 @@ def test_a_run_that_went_to_another_region_than_the_places_is_listed(
         there.run_id: "europe-west4",
         here.run_id: "us-central1",
     }
+
+
+def test_a_cancel_of_a_run_that_found_no_machines_keeps_the_waiting_submit_from_the_next_candidate(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.out = {ORDER[0]}
+    waiting = submit()
+    elsewhere = attach(waiting.run_id, PLACE, services=world.services)
+    assert elsewhere.cancel()
+    assert elsewhere.state == "cancelled"
+    assert waiting.wait().state == "cancelled"
+    assert attach(waiting.run_id, PLACE, services=world.services).view().state == "cancelled"
+    assert [view.state for view in listing.runs(PLACE, services=world.services)] == ["cancelled"]
+    told = Told()
+    assert submit(told=told).state == "cancelled"
+    assert any("was submitted before: cancelled" in text for _, text in told.steps)
+    assert not attach(waiting.run_id, PLACE, services=world.services).cancel(), "it has ended"
+    assert regions.tried == ORDER[:1]
+
+
+def test_a_cancel_while_a_submit_pauses_after_a_refusal_is_its_end(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions.full = {ORDER[0]}
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        for name in [name for name in world.store.objects if name.endswith("plan.json")]:
+            pauses.append(seconds)
+            assert attach(name.split("/")[-2], PLACE, services=world.services).cancel()
+
+    monkeypatch.setattr("time.sleep", pause)
+    told = Told()
+    run = submit(told=told)
+    assert len(pauses) == 1, "what was refused is not waited for"
+    assert regions.tried == ORDER[:1]
+    assert any("was cancelled meanwhile" in text for _, text in told.steps)
+    view = attach(run.run_id, PLACE, services=world.services).view()
+    assert (run.state, view.state, view.job, view.created) == ("cancelled", "cancelled", "", None)
+    assert run.wait().state == "cancelled"
+    assert list(run.logs()) == []
+    assert submit().state == "cancelled"
+    assert regions.tried == ORDER[:1]
+
+
+def test_a_cancel_between_a_claim_and_its_creation_ends_the_job_that_comes_of_it(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.full = {ORDER[0]}
+
+    def mark() -> None:
+        regions.before_answer = lambda: None
+        (name,) = (name for name in world.store.objects if name.endswith("plan.json"))
+        Claim(read_plan(name.split("/")[-2], world.services), world.services.store).cancel()
+
+    regions.before_answer = mark
+    run = submit()
+    assert regions.tried == ORDER[:2]
+    assert [job.state for job in regions.jobs] == ["cancelled"]
+    assert run.state == "cancelled"
+
+
+def test_a_look_that_fails_after_a_creation_is_no_failure_of_the_submit(
+    submit: Callable[..., Run], regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions.full = {ORDER[0]}
+
+    def unanswered(self: Claim) -> None:
+        raise RemoteError("503")
+
+    monkeypatch.setattr(Claim, "look", unanswered)
+    assert submit().state == "running"
+
+
+def test_a_cancel_waits_for_the_job_that_is_being_created(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its submit has died, and looks no more."""
+    plan, come = submit().plan, iter(range(10))
+    world.store.objects.pop(plan.name_in_bucket)
+    regions.regions.clear()
+    assert Claim(plan, world.services.store).take()
+
+    def pause(_seconds: float) -> None:
+        if next(come) == 2:
+            regions(plan.candidates[0].region).create(vertex.render(plan))
+
+    monkeypatch.setattr("time.sleep", pause)
+    told = Told()
+    run = attach(plan.run_id, PLACE, services=world.services)
+    assert run.cancel(told)
+    assert next(come) == 3
+    assert [job.state for job in regions.jobs] == ["cancelled"]
+    assert sum("is waited for" in text for _, text in told.steps) == 1
+
+
+def test_a_run_whose_submit_died_is_cancelled_at_once_and_taken_over_by_nobody(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    regions("us-central1").before_create = die
+    with pytest.raises(Killed):
+        submit()
+    lapse(world)
+    (name,) = (name for name in world.store.objects if name.endswith("plan.json"))
+    run = attach(name.split("/")[-2], PLACE, services=world.services)
+    assert run.cancel()
+    lapse(world)
+    regions("us-central1").before_create = lambda: None
+    assert submit().state == run.state == "cancelled"
+    assert regions.jobs == []
+
+
+def test_a_job_that_came_after_all_is_ended_by_the_next_submit(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions
+) -> None:
+    regions.out = {ORDER[0]}
+    run = submit()
+    assert run.cancel()
+    regions.out = set()
+    late = vertex.render(run.plan, run.plan.candidates[1])
+    regions("us-east4").create({**late, "labels": {**late["labels"], "headway-attempt": "2"}})
+    told = Told()
+    assert submit(told=told).state == "cancelled"
+    assert regions.alive == []
+    assert any("so is its run" in text for _, text in told.steps)
+
+
+def test_a_submit_whose_first_candidate_takes_it_never_looks_whether_it_was_cancelled(
+    submit: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(self: MemoryStore, name: str) -> Version:
+        raise AssertionError(f"one request too many: {name}")
+
+    monkeypatch.setattr(MemoryStore, "version", look)
+    assert submit().state == "running"

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from headway.jobs.claim import Claim
+from headway.errors import NotFound
+from headway.jobs.claim import Cancelled, Claim, read_plan
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, Plan, make_plan
 from tests.unit.jobs.fakes import PLACE, MemoryPlace, MemoryStore
@@ -107,3 +108,59 @@ def test_giving_up_leaves_the_claim_of_another_alone(plan: Plan, world: MemoryPl
     claim(plan, world).take_over(PLACE.claim_lapses_s)
     slow.give_up()
     assert not claim(plan, world).take()
+
+
+def test_what_was_cancelled_is_nobodys_any_more_and_stays_so(plan: Plan, world: MemoryPlace) -> None:
+    mine = claim(plan, world)
+    assert mine.take()
+    assert mine.next()
+    age(world, 40)
+    by = claim(plan, world)
+    assert 40 <= by.cancel() < 60
+    assert by.attempt == 2
+    age(world, 500)
+    assert not claim(plan, world).take()
+    for want in (
+        mine.next,
+        mine.look,
+        lambda: mine.holds(for_s=0),
+        lambda: claim(plan, world).take_over(PLACE.claim_lapses_s),
+        lambda: claim(plan, world).move_on(after=2),
+    ):
+        with pytest.raises(Cancelled):
+            want()
+    assert mine.plan.cancelled is not None
+    mine.give_up()
+    found = read_plan(plan.run_id, world.services)
+    assert found.cancelled == mine.plan.cancelled == by.plan.cancelled
+    assert found.model_copy(update={"cancelled": None}) == plan
+    written = world.store.generations[plan.name_in_bucket]
+    assert claim(plan, world).cancel() > 400, "a second cancel finds the first"
+    assert world.store.generations[plan.name_in_bucket] == written
+
+
+def test_a_cancel_outruns_a_submit_that_goes_on_meanwhile(
+    plan: Plan, world: MemoryPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, read = claim(plan, world), MemoryStore.read
+    assert mine.take()
+
+    def goes_on(self: MemoryStore, name: str) -> bytes:
+        monkeypatch.setattr(MemoryStore, "read", read)
+        assert mine.next()
+        return read(self, name)
+
+    by = claim(plan, world)
+    monkeypatch.setattr(MemoryStore, "read", goes_on)
+    by.cancel()
+    assert by.attempt == 2
+    with pytest.raises(Cancelled):
+        mine.look()
+
+
+def test_a_run_that_was_given_up_cannot_be_cancelled(plan: Plan, world: MemoryPlace) -> None:
+    mine = claim(plan, world)
+    mine.take()
+    mine.give_up()
+    with pytest.raises(NotFound):
+        claim(plan, world).cancel()

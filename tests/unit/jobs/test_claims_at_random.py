@@ -10,6 +10,7 @@ import heapq
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -20,8 +21,8 @@ import pytest
 from headway.cloud.services import Services
 from headway.cloud.storage import Version
 from headway.cloud.vertex import Job
-from headway.errors import DeadlinePassed, Exhausted, HeadwayError, RemoteError
-from headway.jobs.attempts import goes_on, obtain
+from headway.errors import DeadlinePassed, Exhausted, HeadwayError, NotFound, RemoteError
+from headway.jobs.attempts import cancel_run, goes_on, obtain
 from headway.jobs.progress import Silent
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, Plan, make_plan
@@ -124,6 +125,8 @@ class Store(MemoryStore):
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
+        self.marked: float | None = None
+        """When the run was marked as cancelled."""
 
     def read(self, name: str) -> bytes:
         return self._world.ask(lambda: MemoryStore.read(self, name), ANSWER_S)
@@ -160,6 +163,8 @@ class Store(MemoryStore):
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> bool:
         self.objects[name], self.metadata[name] = data, metadata or {}
+        if "headway-cancelled" in self.metadata[name] and self.marked is None:
+            self.marked = self._world.now
         self.generations[name] = self.generations.get(name, 0) + 1
         self.written[name] = datetime.fromtimestamp(self._world.now, UTC)
         return True
@@ -168,20 +173,27 @@ class Store(MemoryStore):
 class Jobs(MemoryJobs):
     """Creations are refused for quota now and then, or find no machines."""
 
+    refused = 0.15
+    out = 0.15
+
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
+        self.sent: list[float] = []
+        """When the creations left."""
 
     def create(self, body: dict[str, Any]) -> Job:
+        self.sent.append(self._world.now)
         drawn = self._world.chance.random()
 
         def make() -> Job:
-            if drawn < 0.15:
+            if drawn < self.refused:
                 raise Exhausted("429")
             job = MemoryJobs.create(self, body)
-            if drawn < 0.3:
+            stockout = drawn < self.refused + self.out
+            if stockout:
                 self.end(job.name, "failed", "no machines")
-            return self._timed(job.name, stockout=drawn < 0.3)
+            return self._timed(job.name, stockout=stockout)
 
         # to connect, and to be answered
         arrives = self._world.chance.random() < 0.95
@@ -223,8 +235,12 @@ class Twin:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
+    return planned("l4,t4,v100")
+
+
+def planned(gpus: str) -> Plan:
     return make_plan(
-        JobSpec.model_validate({"name": "x", "entrypoint": "t.py", "resources": {"gpu": "l4,t4,v100"}}),
+        JobSpec.model_validate({"name": "x", "entrypoint": "t.py", "resources": {"gpu": gpus}}),
         PLACE,
         code=CodePin(digest="c" * 64, files=1, size=1),
         image=ImagePin(digest="e" * 64, base="python:3.11-slim", uri="image"),
@@ -266,6 +282,49 @@ def test_whatever_happens_the_submit_after_it_finds_one_job_and_no_other_runs(
             assert len(alive(twin)) <= 1, f"seed {seed}"
         last = one_more(world, twin, plan)
         assert alive(twin) == ([last.name] if last.state == "running" else []), f"seed {seed}"
+
+
+@pytest.mark.parametrize("deadly", [False, True])
+@pytest.mark.parametrize("chunk", range(4))
+def test_of_a_run_that_was_cancelled_at_any_moment_nothing_runs_and_nothing_more_is_created(
+    monkeypatch: pytest.MonkeyPatch, deadly: bool, chunk: int
+) -> None:
+    plan, marked = planned("l4,t4,v100,p4,p100,a100"), 0
+    for seed in range(chunk * WORLDS, (chunk + 1) * WORLDS):
+        world = World(seed, deadly=deadly)
+        twin = Twin(world)
+        monkeypatch.setattr("headway.jobs.attempts.time", world)
+        monkeypatch.setattr("headway.jobs.claim.time", world)
+        twin.vertex.refused, twin.vertex.out = 0.3, 0.5  # so that the run is on its way for long
+        cancelled = cancels(world, twin, plan)
+        errors = submits(world, twin, plan, 4)
+        if (mark := twin.store.marked) is None:
+            continue  # nobody had claimed it yet, or no longer, or the cancel died before its mark
+        marked += 1
+        if not deadly and not errors and cancelled:
+            assert alive(twin) == [], f"seed {seed}"
+        # the creation of whoever had claimed it before may have been about to leave
+        late = [moment - mark for moment in twin.vertex.sent if moment > mark]
+        assert len(late) <= 1, f"seed {seed}"
+        assert all(seconds <= ANSWER_S / 2 for seconds in late), f"seed {seed}"
+        sent = len(twin.vertex.sent)
+        last = one_more(world, twin, plan)
+        assert alive(twin) == [], f"seed {seed}"
+        assert last.state == "cancelled", f"seed {seed}"
+        assert len(twin.vertex.sent) == sent, f"seed {seed}"
+    assert marked > WORLDS / 3
+
+
+def cancels(world: World, twin: Twin, plan: Plan) -> list[Plan]:
+    """A cancel at some moment; in the list once it has ended well."""
+    done: list[Plan] = []
+
+    def cancel() -> None:
+        with suppress(NotFound, RemoteError, DeadlinePassed):
+            done.append(cancel_run(plan, cast(Services, twin), Silent()))
+
+    world.start(cancel, moment=world.chance.choice([3, 30, 300]) * world.chance.random())
+    return done
 
 
 def one_more(world: World, twin: Twin, plan: Plan) -> Job:

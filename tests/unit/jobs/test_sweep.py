@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,38 @@ def test_waiting_goes_on_to_the_end_and_tells_the_tracking_server(
 def test_a_wait_with_a_deadline_leaves_the_sweep_running(start: Callable[..., Sweep]) -> None:
     with pytest.raises(DeadlinePassed, match="still reads running"):
         start().wait(timeout=0.01)
+
+
+def test_a_sweep_that_found_no_machines_and_is_cancelled_tries_no_other_candidate_until_it_is_resumed(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    words = (*WORDS, "resources.gpu=l4,t4")
+    waiting = start(*words)
+    world.sweeps.end("failed", error="no machines")
+    world.sweeps.all[-1] = replace(world.sweeps.all[-1], started=None, error_code=8)
+    assert attach_sweep(waiting.sweep_id, PLACE, services=world.services).cancel()
+    assert waiting.wait().state == "cancelled"
+    assert start(*words).state == "cancelled"
+    assert [view.state for view in sweeps(PLACE, services=world.services)] == ["cancelled"]
+    assert len(world.sweeps.all) == 1
+    resumed = start(*words, resume=True)
+    assert (resumed.state, resumed.pin.attempt, resumed.pin.trials) == ("running", 2, 4)
+    assert resumed.plan.cancelled is None
+
+
+def test_a_sweep_that_is_cancelled_before_its_tuning_job_reads_so(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    plan = start().plan
+    world.sweeps.all.clear()
+    for name in world.store.written:
+        world.store.written[name] = datetime.now(UTC) - timedelta(seconds=200)
+    sweep = attach_sweep(plan.run_id, PLACE, services=world.services)
+    assert sweep.cancel()
+    view = sweep.view()
+    assert (view.state, view.job, view.trials) == ("cancelled", "", ())
+    assert start().state == "cancelled"
+    assert start(resume=True).pin.attempt == 2
 
 
 def test_a_cancelled_sweep_goes_on_with_the_trials_that_are_left(

@@ -12,6 +12,7 @@ import pytest
 
 from headway.errors import Exhausted, InputError, NotFound, Refused, RemoteError
 from headway.jobs import attempts
+from headway.jobs.claim import Claim
 from headway.jobs.progress import Silent
 from headway.jobs.ticks import answer, tick, watch
 from headway.spec.layout import BucketLayout
@@ -235,6 +236,17 @@ def test_a_run_that_failed_is_run_again_by_the_next_tick_under_the_next_number(w
     found = do(world, TIME + timedelta(days=7))
     assert (found.state, found.run_id) == ("started", f"{made.run_id}-2")
     assert found.reason == "no run of it has succeeded yet"
+
+
+def test_a_run_that_was_cancelled_before_it_had_a_job_is_run_again_under_the_next_number(
+    world: MemoryPlace,
+) -> None:
+    made = scheduled(world)
+    claim = Claim(made, world.services.store)
+    assert claim.take()
+    claim.cancel()
+    found = do(world)
+    assert (found.state, found.run_id) == ("started", f"{made.run_id}-2")
 
 
 def test_data_that_went_back_to_an_older_version_is_trained_on_again(world: MemoryPlace) -> None:

@@ -100,7 +100,7 @@ class FakeRun:
         if follow and self.interrupt:
             raise KeyboardInterrupt
 
-    def cancel(self) -> bool:
+    def cancel(self, progress: Progress | None = None) -> bool:
         self.cancelled = self.seen.ended is None
         return self.cancelled
 

@@ -267,6 +267,15 @@ def test_cancel_says_that_the_run_ends(fake: FakeJobs, capsys: Capture) -> None:
     assert "digits-1a2b3c4d: cancelling" in capsys.readouterr().err
 
 
+def test_cancel_of_a_run_without_a_job_says_that_none_will_come(
+    fake: FakeJobs, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.run.seen = view(state="cancelled")
+    monkeypatch.setattr(type(fake.run), "cancel", lambda self, progress: True)
+    assert run(["cancel", "digits-1a2b3c4d", "--local"]) == 0
+    assert "nothing of it runs, and no further job of it is created" in capsys.readouterr().err
+
+
 def test_cancel_of_a_run_that_has_ended_says_so(fake: FakeJobs, capsys: Capture) -> None:
     assert run(["cancel", "digits-1a2b3c4d", "--local"]) == 0
     assert capsys.readouterr().err == "digits-1a2b3c4d had ended already: succeeded\n"

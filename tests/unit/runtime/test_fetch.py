@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from headway.data import disk
-from headway.errors import InputError, MachineError, NotFound, RemoteError
+from headway.errors import InputError, MachineError, NotFound, RemoteError, RunFailed
 from headway.runtime import fetch
 from tests.unit.runtime.world import BUCKET, RUN, MemoryStore, World, tar
 
@@ -30,6 +31,13 @@ def test_a_plan_that_is_not_there_is_said_with_its_address(world: World) -> None
 def test_a_plan_of_another_version_is_refused(world: World) -> None:
     world.store.write("p/plan.json", b'{"version": 2}')
     with pytest.raises(InputError, match="no plan that this runtime reads"):
+        fetch.plan("gs://bucket/p/plan.json", lambda _: world.store)
+
+
+def test_a_job_of_a_run_that_was_cancelled_does_not_begin(world: World) -> None:
+    plan = world.submit({"train.py": "1"}).model_copy(update={"cancelled": datetime.now(UTC)})
+    world.store.write("p/plan.json", plan.model_dump_json().encode())
+    with pytest.raises(RunFailed, match="was cancelled before this job of it began"):
         fetch.plan("gs://bucket/p/plan.json", lambda _: world.store)
 
 
