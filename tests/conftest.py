@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from functools import cache
 
@@ -20,6 +21,12 @@ def engine_answers() -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def pytest_configure() -> None:
+    """A shell that runs the suite in its background has it ignore Ctrl-C, and all that tests start, too."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

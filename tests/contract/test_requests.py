@@ -52,7 +52,7 @@ def test_what_is_not_emulated_is_refused_by_name(
         ("GET", f"/aiplatform/v1/{PARENT}/datasets", "aiplatform.projects.locations.datasets.list"),
         ("POST", f"/v1/{PARENT}/indexes", "aiplatform.projects.locations.indexes.create"),
         ("GET", f"/cloudbuild/v1/{PARENT}/workerPools", "cloudbuild.projects.locations.workerPools.list"),
-        ("GET", f"/logging/v2/projects/{PROJECT}/sinks", "logging.sinks.list"),
+        ("GET", f"/logging/v2/projects/{PROJECT}/sinks", "logging.projects.sinks.list"),
         ("POST", f"/v1/{PARENT}/nasJobs/1:cancel", "nasJobs.cancel"),
     ],
 )
