@@ -71,13 +71,14 @@ class MlflowServer:
         self, path: str, query: Mapping[str, str], take: Callable[[Document], Sequence[T]]
     ) -> Iterator[T]:
         """What `take` finds in each page, until there is none any more."""
-        token = ""
+        token, named = "", set[str]()
         while True:
             asked = {**query, **({"page_token": token} if token else {})}
             found, following = self.get(path, asked, lambda page: (take(page), _next(page)))
             yield from found
-            if not following or following == token:  # a server that names one page for ever has no more
+            if not following or following in named:  # a server that names a page again has no more
                 return
+            named.add(following)
             token = following
 
     def _call(self, method: str, path: str, values: Mapping[str, Any], take: Callable[[Document], T]) -> T:
