@@ -14,12 +14,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from headway_emulator import facts
 from headway_emulator.errors import ApiError, bad_request
+from headway_emulator.once import once
 
 PREFIXES = {"aiplatform": "GoogleCloudAiplatformV1"}
 """What the schema names of a service begin with; v1beta1 ends in "beta1" instead."""
@@ -41,21 +41,21 @@ INTEGER = re.compile(r"-?[0-9]{1,20}")
 INTEGERS = {"int32", "uint32", "int64", "uint64"}
 
 
-@cache
+@once
 def discovery(service: str, version: str) -> Mapping[str, Any]:
     """One discovery document; importing googleapiclient itself would cost half a second."""
     document: Mapping[str, Any] = json.loads((_documents() / f"{service}.{version}.json").read_text())
     return document
 
 
-@cache
+@once
 def documented(service: str, version: str) -> bool:
     """Whether Google publishes that version of the service."""
     known = re.fullmatch(r"[a-z]+", service) and re.fullmatch(r"v\d+\w*", version)
     return bool(known) and (_documents() / f"{service}.{version}.json").is_file()
 
 
-@cache
+@once
 def _documents() -> Path:
     package = importlib.util.find_spec("googleapiclient")
     if package is None or package.origin is None:
@@ -65,7 +65,7 @@ def _documents() -> Path:
     return Path(package.origin).parent / "discovery_cache" / "documents"
 
 
-@cache
+@once
 def enum_numbers() -> Mapping[str, Mapping[str, Any]]:
     """By "Schema.field": the enum's full type name and its names by number."""
     table = facts.table("enums.toml")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
+from headway_emulator.once import once
 from headway_emulator.schema import discovery, documented
 
 VARIABLE = re.compile(r"\{[^}]*\}")
@@ -44,7 +44,7 @@ def find(service: str, verb: str, path: str) -> Method | None:
     return next(found, None)
 
 
-@cache
+@once
 def of_rule(service: str, verb: str, path: str) -> Method | None:
     """The same for a path with {variables}, such as a rule has."""
     root = path.split("/")[1]
@@ -52,7 +52,7 @@ def of_rule(service: str, verb: str, path: str) -> Method | None:
     return find(service, verb, VARIABLE.sub("x", path.replace(f"/{root}/", f"/{version}/", 1)))
 
 
-@cache
+@once
 def _methods(service: str, version: str) -> Sequence[tuple[str, re.Pattern[str], Method]]:
     found = []
     document = discovery(service, version)

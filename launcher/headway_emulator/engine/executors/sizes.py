@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from headway_emulator import facts
+from headway_emulator.once import once
 
 GB = 1 << 30
 LEFT_FREE = 0.1
@@ -60,6 +60,6 @@ def size_of(machine: str) -> Size | None:
     return Size(int(number), int(number) * each)
 
 
-@cache
+@once
 def _table() -> Mapping[str, Any]:
     return facts.table("sizes.toml")

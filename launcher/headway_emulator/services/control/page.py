@@ -6,7 +6,6 @@ It only shows; whatever changes something is left to clients and commands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from headway_emulator.engine.clock import VirtualClock, timestamp
 from headway_emulator.engine.functions.functions import KIND as FUNCTION
 from headway_emulator.engine.scheduling.calls import NAMES
 from headway_emulator.engine.scheduling.scheduler import KIND as SCHEDULE
+from headway_emulator.once import once
 from headway_emulator.services.control import work
 from headway_emulator.world import World
 
@@ -66,7 +66,7 @@ def response(world: World, services: Listing) -> HTMLResponse:
     return HTMLResponse(text, headers=HEADERS)
 
 
-@cache
+@once
 def _template() -> Template:
     return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from headway_emulator import facts
@@ -171,7 +170,6 @@ def _reservation(spec: Mapping[str, Any], at: str) -> list[Violation]:
     return violations + bad
 
 
-@cache
 def machines() -> Mapping[str, Any]:
     """The table of machines and accelerators."""
     return facts.table("machines.toml")
