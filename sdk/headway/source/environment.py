@@ -103,7 +103,7 @@ def _runtime() -> dict[str, bytes]:
     package = Path(str(files("headway")))
     found = [package / name for name in _CONTAINER_FILES]
     for folder in _CONTAINER_SIDE:
-        room = (path for path in (package / folder).rglob("*") if path.suffix in _SUFFIXES)
+        room = (path for path in (package / folder).iterdir() if path.suffix in _SUFFIXES)
         found.extend(path for path in room if f"{folder}/{path.stem}" not in _LAPTOP_ONLY)
     modules = {f"headway/{path.relative_to(package).as_posix()}": path.read_bytes() for path in sorted(found)}
     return {**modules, **_dist_info()}
