@@ -150,8 +150,8 @@ def _read(root: Path, file: BundleFile) -> bytes:
     try:
         descriptor = os.open(f"{root}/{file.path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = os.read(descriptor, file.size + 1)
-            while len(data) != file.size and (more := os.read(descriptor, _MORE)):  # it grew, or came in parts
+            data = os.read(descriptor, file.size + 1)  # by one more: it may have grown
+            while len(data) != file.size and (more := os.read(descriptor, _MORE)):
                 data += more
         finally:
             os.close(descriptor)
