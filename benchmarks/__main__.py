@@ -31,6 +31,7 @@ def main() -> int:
     )
     # an installed package has its bytecode; in a checkout the first round, which is not counted, writes it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    host = measure.Host()
     with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
         if wanted - {"emulator", "sweep"}:
             launching(wanted, Path(folder))
@@ -38,6 +39,10 @@ def main() -> int:
             emulating(Path(folder) / "emulator")
         if "sweep" in wanted:
             sweeping(Path(folder) / "sweep")
+    if host.stolen:
+        print(
+            f"\n{host.stolen:.0%} of the CPU time that was wanted went to other guests of this machine's host."
+        )
     return 0
 
 

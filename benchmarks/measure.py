@@ -79,6 +79,28 @@ def wall(
     return took
 
 
+class Host:
+    """What the host of a virtual machine gave to its other guests, since this was made: CPU time stolen."""
+
+    def __init__(self) -> None:
+        self._begin = _ticks()
+
+    @property
+    def stolen(self) -> float:
+        """As a share of the time in which a CPU was wanted; 0 where the machine does not tell."""
+        wanted, stolen = (now - then for now, then in zip(_ticks(), self._begin, strict=True))
+        return stolen / wanted if wanted else 0.0
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all CPUs since the start: all but idle ones, and stolen ones (proc(5))."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0, 0
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+    return user + nice + system + irq + softirq + steal, steal
+
+
 def rendered(figures: Sequence[Figure]) -> str:
     """A table in plain text."""
     head = ("what", "median", "against", "median", "ratio", "more", "n", "goal", "")

@@ -107,7 +107,7 @@ class _Endpoint:
                 path=request.path_params,
                 query=dict(request.query_params),
                 body=await payload.body(request),
-                url=request.url.path,
+                url=scope["path"],
                 headers=dict(request.headers),
                 every={name: request.query_params.getlist(name) for name in request.query_params},
             )

@@ -260,7 +260,7 @@ def timestamp(nanoseconds: int) -> str:
 def nano_timestamp(nanoseconds: int) -> str:
     """RFC 3339 in UTC with nine digits, so that log entries sort as text."""
     seconds, rest = divmod(nanoseconds, SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:09d}Z"
 
 
 def parse_timestamp(text: str) -> int:

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from headway.cloud import tuning, vertex
-from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
-from headway.cloud.tuning import TuningJob, TuningJobs
-from headway.errors import (
-    DeadlinePassed,
-    Exhausted,
-    InputError,
-    NotFound,
-    Refused,
-    RemoteError,
-    Unreadable,
-    interruptible,
-)
-from headway.jobs.claim import Cancelled, Claim, read_plan, read_sweep
+from headway.errors import DeadlinePassed, Exhausted, NotFound, Refused, RemoteError, interruptible
+from headway.jobs.claim import Cancelled, Claim, same_run
+from headway.jobs.lookup import attempt_of, find_job, goes_on, granted, jobs_client, only_job
 from headway.jobs.progress import Progress
+from headway.jobs.tried import record
 from headway.spec import layout
 from headway.spec.plan import Plan
 
-_RESOURCE_EXHAUSTED = 8
-"""google.rpc.Code of a job that found no machines."""
 _SOUGHT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Pauses between looks for a job whose creation was not answered."""
 _LOOK_S = 2.0
@@ -40,147 +23,6 @@ _WAITED_S = 5.0
 """The longest pause of a submit that waits for another one's job."""
 _BACKOFF_S = (2.0, 5.0, 15.0, 30.0)
 """Pauses after the first attempt, the second, ...; the last one from then on."""
-
-
-class NotGranted(RemoteError):
-    """Vertex AI made another job than was asked for; it is cancelled."""
-
-
-class Attempt(BaseModel):
-    """One candidate that was tried: the job it became, or why it did not. `time` is UTC."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    number: int
-    region: str
-    machine: str
-    accelerator: str | None
-    accelerator_count: int
-    state: Literal["created", "refused", "stockout"]
-    job: str | None
-    reason: str | None
-    time: datetime
-
-
-_ATTEMPTS = TypeAdapter(tuple[Attempt, ...])
-
-
-def jobs_client(plan: Plan, services: Services, region: str) -> vertex.CustomJobs | TuningJobs:
-    """Vertex AI's jobs of the plan's kind: a sweep is a tuning job."""
-    return services.tuning(region) if plan.sweep else services.jobs(region)
-
-
-def find_job(services: Services, plan: Plan) -> vertex.Job | None:
-    """The run's job: of those that carry its label, in all of the plan's regions, the one that counts.
-
-    Of a plan that was cancelled it is told as `as_cancelled` does.
-    """
-    return as_cancelled(next(iter(_jobs_of(plan, services)), None), plan)
-
-
-def _jobs_of(plan: Plan, services: Services) -> list[vertex.Job]:
-    """All of the run's jobs, the one that counts first: of the last attempt, by who had the claim last.
-
-    Everybody finds the same first one, so that of two that were made for one attempt nobody ends both.
-    """
-
-    def made(region: str) -> list[vertex.Job]:
-        jobs = jobs_client(plan, services, region).labelled(layout.LABEL_RUN, plan.run_id)
-        wanted = plan.labels.get(layout.LABEL_SWEEP)  # a sweep that went on has several, each with its plan
-        return [job for job in jobs if job.labels.get(layout.LABEL_SWEEP) == wanted]
-
-    regions = plan.regions
-    found = [made(regions[0])] if len(regions) == 1 else ask_each(made, regions)
-    return sorted((job for each in found for job in each), key=rank, reverse=True)
-
-
-def rank(job: vertex.Job) -> tuple[int, int, datetime, str]:
-    """Of a run's jobs the one with the largest counts."""
-    holder = int(job.labels.get(layout.LABEL_HOLDER, 1))
-    return attempt_of(job), holder, job.made, job.name
-
-
-def attempt_of(job: vertex.Job) -> int:
-    """Which of its plan's candidates the job is on, counted from 1."""
-    return int(job.labels.get(layout.LABEL_ATTEMPT, 1))
-
-
-def goes_on(job: vertex.Job, plan: Plan) -> bool:
-    """Whether the job ended before it ever ran, for want of machines, and the plan has another candidate."""
-    return _stocked_out(job) and attempt_of(job) < len(plan.candidates)
-
-
-def may_go_on(job: vertex.Job, plan: Plan) -> bool:
-    """Whether another job of the run may follow this one."""
-    waits = job.state not in vertex.ENDED and job.started is None
-    return (waits or _stocked_out(job)) and attempt_of(job) < len(plan.candidates)
-
-
-def _stocked_out(job: vertex.Job) -> bool:
-    return job.state == "failed" and job.started is None and job.error_code == _RESOURCE_EXHAUSTED
-
-
-def as_cancelled(job: vertex.Job | None, plan: Plan) -> vertex.Job | None:
-    """The job, where its run was cancelled told as that: with no successor, or where none was ever made.
-
-    Vertex AI does not know of such a cancel. The job that was never made has no id.
-    """
-    if plan.cancelled is None:
-        return job
-    if job is not None:
-        return replace(job, state="cancelled") if _stocked_out(job) else job
-    first = plan.candidates[0]
-    kind = TuningJob if plan.sweep else vertex.Job
-    return kind(
-        name=f"projects/{plan.project}/locations/{first.region}/customJobs/",
-        state="cancelled",
-        display_name=plan.run_id,
-        labels=plan.labels,
-        created=None,
-        started=None,
-        ended=plan.cancelled,
-        error=None,
-        machine=first.type,
-        accelerator=first.accelerator,
-        accelerator_count=first.accelerator_count if first.accelerator else 0,
-        nodes=plan.machine.nodes,
-        image=plan.image.uri,
-        strategy=plan.machine.strategy,
-    )
-
-
-def read_attempts(services: Services, plan: Plan) -> tuple[Attempt, ...]:
-    """What was tried; nothing where the first candidate took the run."""
-    try:
-        return _ATTEMPTS.validate_json(services.store.read(plan.folder.attempts))
-    except NotFound:
-        return ()
-    except ValidationError as error:
-        raise Unreadable(
-            f"the attempts of {plan.run_id} cannot be read: another version of headway wrote them",
-            hint="upgrade headway here",
-        ) from error
-
-
-def only_job(plan: Plan, services: Services, progress: Progress) -> vertex.Job | None:
-    """The run's job, where there are several the one that counts: the others are cancelled.
-
-    Two are made where a server answers a creation later than its claim lives, whether or not the submit that
-    sent it lives still. Of a plan that was cancelled all are, however late they came.
-    """
-    jobs = _jobs_of(plan, services)
-    for number, other in enumerate(jobs):
-        if number == 0 and plan.cancelled is None:
-            continue
-        if other.state not in (*vertex.ENDED, "cancelling"):
-            why = f"another submit made {jobs[0].name}" if plan.cancelled is None else "so is its run"
-            client = jobs_client(plan, services, other.region)
-            with suppress(Refused):  # it ended meanwhile
-                client.cancel(other.name)
-                progress.step("job", f"{other.name} is cancelled: {why}")
-            if number == 0:
-                jobs[0] = client.get(other.name)
-    return as_cancelled(jobs[0] if jobs else None, plan)
 
 
 def obtain(
@@ -235,23 +77,6 @@ def submitted_before(job: vertex.Job, plan: Plan) -> str:
     return f"{plan.run_id} was submitted before: {job.state} (--again for another)"
 
 
-def same_run(plan: Plan, services: Services) -> Plan:
-    """The plan that the run was claimed with: its job is where that one sent it, whatever ours would say.
-
-    Raises NotFound where nobody has claimed it, and InputError where its content is another.
-    """
-    sweep = plan.sweep
-    theirs = read_sweep(sweep.id, services, sweep.attempt) if sweep else read_plan(plan.run_id, services)
-    if theirs.claim != plan.claim:  # an id holds 8 of its 64 characters
-        raise InputError(
-            f"a run of other content has the id {plan.run_id} by chance",
-            hint="change anything in its config"
-            if sweep
-            else "submit with --again, which gives this one a number",
-        )
-    return theirs
-
-
 def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress) -> tuple[Plan, vertex.Job]:
     """The job of a claim that was taken over; what its submit had sent may have come since our last look."""
     late = only_job(theirs, services, progress)
@@ -260,46 +85,13 @@ def _repaired(claim: Claim, theirs: Plan, services: Services, progress: Progress
     return create(claim, services, progress)
 
 
-def cancel_run(plan: Plan, services: Services, progress: Progress) -> Plan:
-    """See to it that no further job of the run is made, and cancel those that are there; the marked plan.
-
-    A job that is just being created, by a submit that may die over it, is waited for: no longer than a claim
-    lives that was written for it. Raises NotFound where the run was given up.
-    """
-    claim = Claim(plan, services.store)
-    try:
-        age_s = claim.cancel()
-    except NotFound as error:
-        raise NotFound(f"{plan.run_id} was given up by its submit: there is nothing to cancel") from error
-    told, deadline = False, time.monotonic() + services.place.claim_lapses_s - age_s
-    with interruptible(
-        f"stopped while a job of {plan.run_id} was waited for: the run is cancelled, but that job may come",
-        "where it came, the same cancel again stops it",
-    ):
-        while True:
-            job = only_job(claim.plan, services, progress)
-            came = job is not None and bool(job.job_id) and attempt_of(job) >= claim.attempt
-            if came or time.monotonic() >= deadline or _was_refused(claim, services):
-                return claim.plan
-            if not told:
-                progress.step("job", f"{plan.run_id} is cancelled; a job that is being created is waited for")
-            told = True
-            time.sleep(_LOOK_S)
-
-
-def _was_refused(claim: Claim, services: Services) -> bool:
-    """Whether the claim's candidate is known to have become no job: its submit was about to go on."""
-    tried = read_attempts(services, claim.plan)
-    return any(each.number == claim.attempt and each.state == "refused" for each in tried)
-
-
 def _moved_on(claim: Claim, job: vertex.Job, services: Services, progress: Progress) -> bool:
     """Claim the candidate after one whose job found no machines."""
     number = attempt_of(job)
     _pause(number, services)
     if not claim.move_on(number):
         return False
-    _record(claim.plan, services, number, "stockout", job=job.name, reason=job.error)
+    record(claim.plan, services, number, "stockout", job=job.name, reason=job.error)
     progress.step(
         "job", f"no machines for attempt {number}, {claim.plan.candidates[number - 1]}: {job.error}"
     )
@@ -310,40 +102,6 @@ def _read_back(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
     with suppress(RemoteError):  # then what its creation answered is compared
         job = jobs_client(plan, services, job.region).get(job.name)
     return granted(job, plan, services)
-
-
-def granted(job: vertex.Job, plan: Plan, services: Services) -> vertex.Job:
-    """The job, where it is what its candidate asks for: another machine than one's own choice costs money.
-
-    Raises NotGranted, with the job cancelled, where it is not. One that has ended is taken as it is.
-    """
-    if job.state in vertex.ENDED:
-        return job
-    wanted = plan.candidates[min(attempt_of(job), len(plan.candidates)) - 1]
-    asked: dict[str, object] = {
-        "machine": wanted.type,
-        "accelerator": wanted.accelerator,
-        "count": wanted.accelerator_count if wanted.accelerator else 0,
-        "strategy": plan.machine.strategy,
-        "replicas": plan.machine.nodes,
-    }
-    got: dict[str, object] = {
-        "machine": job.machine,
-        "accelerator": job.accelerator,
-        "count": job.accelerator_count,
-        "strategy": job.strategy,
-        "replicas": job.nodes,
-    }
-    unlike = [key for key in asked if asked[key] != got[key]]
-    if not unlike:
-        return job
-    with suppress(Refused):  # it ended meanwhile
-        jobs_client(plan, services, job.region).cancel(job.name)
-    raise NotGranted(
-        f"Vertex AI did not grant {plan.run_id} what was asked for; its job is cancelled",
-        details=[*(f"{key}: asked for {asked[key]}, got {got[key]}" for key in unlike), job.name],
-        hint="ask for what can be had (launch gpus), or submit with --again to try once more",
-    )
 
 
 def create(claim: Claim, services: Services, progress: Progress) -> tuple[Plan, vertex.Job]:
@@ -370,7 +128,7 @@ def _create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
         try:
             job = _create_one(claim, services)
         except Exhausted as error:
-            _record(plan, services, number, "refused", reason=error.message)
+            record(plan, services, number, "refused", reason=error.message)
             progress.step("job", f"no room for attempt {number}, {candidate}: {error.message}")
             if number == len(plan.candidates):
                 _give_up(claim, services)
@@ -381,7 +139,7 @@ def _create(claim: Claim, services: Services, progress: Progress) -> vertex.Job:
         else:
             progress.step("job", f"created {plan.run_id} in {candidate.region}: {job.name}")
             if number > 1:
-                _record(plan, services, number, "created", job=job.name)
+                record(plan, services, number, "created", job=job.name)
                 with suppress(
                     RemoteError
                 ):  # as for a first one, which costs no look, the cancel itself waits
@@ -471,32 +229,3 @@ def _none_left(plan: Plan, error: Exhausted) -> Exhausted:
         details=tried,
         hint="submit again later, or list more: --gpu and --region take several, tried in order",
     )
-
-
-def _record(
-    plan: Plan,
-    services: Services,
-    number: int,
-    state: Literal["created", "refused", "stockout"],
-    *,
-    job: str | None = None,
-    reason: str | None = None,
-) -> None:
-    """Write the attempt down, once for each number; the run goes on where the record cannot be written."""
-    tried = plan.candidates[number - 1]
-    attempt = Attempt(
-        number=number,
-        region=tried.region,
-        machine=tried.type,
-        accelerator=tried.accelerator,
-        accelerator_count=tried.accelerator_count,
-        state=state,
-        job=job,
-        reason=reason,
-        time=datetime.now(UTC),
-    )
-    with suppress(RemoteError):
-        others = [known for known in read_attempts(services, plan) if known.number != number]
-        kept: Sequence[Any] = sorted([*others, attempt], key=lambda one: one.number)
-        document = _ATTEMPTS.dump_json(tuple(kept), indent=1)
-        services.store.write(plan.folder.attempts, document, content_type="application/json")

@@ -25,6 +25,8 @@ _SUBMIT = "headway-submit"
 _ATTEMPT = "headway-attempt"
 _HOLDER = "headway-holder"
 _CANCELLED = "headway-cancelled"
+_TRIES = 20
+"""Of a cancel: somebody is faster only where the run goes on, and of candidates there are few."""
 
 
 class Cancelled(Exception):
@@ -91,7 +93,7 @@ class Claim:
 
         Raises NotFound where nobody has it any more.
         """
-        while True:  # somebody was faster only where the run went on, and of candidates there are few
+        for _ in range(_TRIES):
             seen = self._store.version(self._name)
             self.attempt, self.holder = _attempt(seen), _holder(seen)
             if _CANCELLED not in seen.metadata:
@@ -106,6 +108,10 @@ class Claim:
                 seen = Version(seen.generation, seen.age_s, metadata)
             self._mark(seen)
             return seen.age_s
+        raise RemoteError(
+            f"the claim on {self.plan.run_id} changed {_TRIES} times while it was being cancelled",
+            hint="cancel once more",
+        )
 
     def _keep(self, attempt: int) -> bool:
         seen = self._seen()
@@ -153,6 +159,23 @@ def read_sweep(sweep_id: str, services: Services, attempt: int = 1) -> Plan:
     """The plan of one of a sweep's tuning jobs. Raises NotFound where the bucket holds none."""
     name = BucketLayout(services.place.bucket).sweep_plan(sweep_id, attempt)
     return _read(name, sweep_id, "sweep", f"launch sweep list{services.place.words}", services)
+
+
+def same_run(plan: Plan, services: Services) -> Plan:
+    """The plan that the run was claimed with: its job is where that one sent it, whatever ours would say.
+
+    Raises NotFound where nobody has claimed it, and InputError where its content is another.
+    """
+    sweep = plan.sweep
+    theirs = read_sweep(sweep.id, services, sweep.attempt) if sweep else read_plan(plan.run_id, services)
+    if theirs.claim != plan.claim:  # an id holds 8 of its 64 characters
+        raise InputError(
+            f"a run of other content has the id {plan.run_id} by chance",
+            hint="change anything in its config"
+            if sweep
+            else "submit with --again, which gives this one a number",
+        )
+    return theirs
 
 
 def _read(name: str, wanted: str, what: str, listing: str, services: Services) -> Plan:

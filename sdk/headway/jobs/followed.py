@@ -11,16 +11,9 @@ from typing import Generic, TypeVar
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.errors import DeadlinePassed, Refused, Unreadable
-from headway.jobs.attempts import (
-    NotGranted,
-    as_cancelled,
-    cancel_run,
-    find_job,
-    goes_on,
-    jobs_client,
-    may_go_on,
-    obtain,
-)
+from headway.jobs.attempts import obtain
+from headway.jobs.cancelling import cancel_run
+from headway.jobs.lookup import NotGranted, as_cancelled, find_job, goes_on, jobs_client, may_go_on
 from headway.jobs.patience import patiently, pause_after
 from headway.jobs.progress import Progress, Silent
 from headway.spec.plan import Plan

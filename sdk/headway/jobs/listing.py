@@ -9,8 +9,8 @@ from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
 from headway.errors import NotFound, Unreadable
-from headway.jobs.attempts import goes_on
 from headway.jobs.claim import read_plan
+from headway.jobs.lookup import goes_on
 from headway.jobs.run import Run, RunView, bare_view
 from headway.spec import layout
 from headway.spec.place import Place

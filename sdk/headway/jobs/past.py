@@ -8,7 +8,7 @@ from itertools import count, islice
 from headway.cloud import vertex
 from headway.cloud.services import Services
 from headway.errors import InputError, NotFound, RemoteError, Unreadable
-from headway.jobs import attempts
+from headway.jobs import lookup
 from headway.jobs.claim import read_plan
 from headway.spec import layout
 from headway.spec.decision import Content, Past, content_of
@@ -31,7 +31,7 @@ def runs_of(plan: Plan, services: Services) -> dict[str, vertex.Job]:
         for job in islice(services.jobs(region).labelled(layout.LABEL_NAME, plan.name), _LOOKED_AT)
     ]
     newest: dict[str, vertex.Job] = {}
-    for job in sorted(found, key=attempts.rank):
+    for job in sorted(found, key=lookup.rank):
         newest[job.labels.get(layout.LABEL_RUN, job.name)] = job
     return dict(sorted(newest.items(), key=lambda item: item[1].made, reverse=True))
 
@@ -60,7 +60,7 @@ def free_number(plan: Plan, services: Services) -> int:
         job.labels.get(layout.LABEL_RUN)
         for region in plan.regions
         for job in services.jobs(region).labelled(layout.LABEL_CLAIM, plan.labels[layout.LABEL_CLAIM])
-        if job.state in vertex.ENDED and not attempts.goes_on(job, plan)
+        if job.state in vertex.ENDED and not lookup.goes_on(job, plan)
     }
     numbered = ((number, plan.with_data(plan.data, number).run_id) for number in count(1))
     return next(

@@ -18,11 +18,11 @@ from headway.cloud.logs import JobLog, LogLine
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore, StoredObject, split_uri
 from headway.errors import Exhausted, InputError, NotFound, Refused, RemoteError, Unreadable
-from headway.jobs.attempts import Attempt, read_attempts
 from headway.jobs.claim import read_plan
 from headway.jobs.followed import Followed
 from headway.jobs.patience import patiently
 from headway.jobs.progress import Progress, Silent
+from headway.jobs.tried import Attempt, read_attempts
 from headway.spec.cost import Cost, cost
 from headway.spec.layout import LABEL_NAME, LABEL_RUN, BucketLayout
 from headway.spec.place import Place

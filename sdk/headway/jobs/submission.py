@@ -16,8 +16,8 @@ from headway.errors import (
     NotFound,
     interruptible,
 )
-from headway.jobs import attempts, planning
-from headway.jobs.claim import Claim
+from headway.jobs import attempts, lookup, planning
+from headway.jobs.claim import Claim, same_run
 from headway.jobs.images import build_image
 from headway.jobs.planning import Found, Prepared
 from headway.jobs.progress import Progress, Silent
@@ -124,11 +124,11 @@ def claim_next(prepared: Prepared, store: ObjectStore) -> Claim:
 def running(plan: Plan, services: Services, progress: Progress) -> tuple[Plan, vertex.Job] | None:
     """Plan and job of a claim that is there already; None where it has no job (yet), or goes on elsewhere."""
     try:
-        theirs = attempts.same_run(plan, services)
+        theirs = same_run(plan, services)
     except NotFound:
         return None
-    job = attempts.only_job(theirs, services, progress)
-    if job is None or attempts.goes_on(job, theirs):
+    job = lookup.only_job(theirs, services, progress)
+    if job is None or lookup.goes_on(job, theirs):
         return None
     progress.step("job", attempts.submitted_before(job, theirs))
-    return theirs, attempts.granted(job, theirs, services)
+    return theirs, lookup.granted(job, theirs, services)

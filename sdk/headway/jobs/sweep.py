@@ -15,9 +15,9 @@ from headway.cloud.services import Services
 from headway.cloud.tuning import TuningJob
 from headway.errors import NotFound, Unreadable
 from headway.jobs import sweep_tracking
-from headway.jobs.attempts import find_job
 from headway.jobs.claim import read_sweep
 from headway.jobs.followed import Followed
+from headway.jobs.lookup import find_job
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.sweep_view import SweepView, TrialView, bare_view, label, pin_of, trial_views, view_of
 from headway.spec.layout import LABEL_RUN, LABEL_SWEEP

@@ -15,8 +15,8 @@ from headway.cloud.services import Services
 from headway.cloud.tuning import Trial, TuningJob
 from headway.errors import InputError, NotFound, RemoteError, Unreadable
 from headway.jobs import sweep_tracking
-from headway.jobs.attempts import attempt_of
 from headway.jobs.claim import read_sweep
+from headway.jobs.lookup import attempt_of
 from headway.spec.cost import Cost
 from headway.spec.layout import LABEL_NAME, LABEL_RUN, LABEL_SWEEP, BucketLayout
 from headway.spec.parameter import Value

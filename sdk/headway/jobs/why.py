@@ -13,8 +13,8 @@ from typing import IO, Any, Literal, cast
 
 from headway.cloud.services import Services
 from headway.errors import NotFound
-from headway.jobs import attempts, planning
-from headway.jobs.claim import read_plan
+from headway.jobs import planning
+from headway.jobs.claim import read_plan, same_run
 from headway.jobs.planning import Prepared, PreviewStep
 from headway.spec import layout
 from headway.spec.place import Place
@@ -97,7 +97,7 @@ def why_anew(
 def _last_run(plan: Plan, services: Services) -> Plan | None:
     """This very content's run, or else the newest one of its name in the plan's regions."""
     try:
-        return attempts.same_run(plan, services)
+        return same_run(plan, services)
     except NotFound:
         pass
     jobs = [

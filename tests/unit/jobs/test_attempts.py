@@ -16,9 +16,9 @@ from headway.cloud.storage import Version
 from headway.cloud.vertex import Job
 from headway.errors import Exhausted, RemoteError
 from headway.jobs import listing, submission
-from headway.jobs.attempts import read_attempts
 from headway.jobs.claim import Claim, read_plan
 from headway.jobs.run import Run, attach
+from headway.jobs.tried import read_attempts
 from tests.unit.jobs.fakes import PLACE, MemoryJobs, MemoryPlace, MemoryStore, Told
 
 LIST = ("resources.gpu=h100:8,a100-80gb:8", "resources.regions=[us-central1,us-east4]")

@@ -22,7 +22,9 @@ from headway.cloud.services import Services
 from headway.cloud.storage import Version
 from headway.cloud.vertex import Job
 from headway.errors import DeadlinePassed, Exhausted, HeadwayError, NotFound, RemoteError
-from headway.jobs.attempts import cancel_run, goes_on, obtain
+from headway.jobs.attempts import obtain
+from headway.jobs.cancelling import cancel_run
+from headway.jobs.lookup import goes_on
 from headway.jobs.progress import Silent
 from headway.spec.job import JobSpec
 from headway.spec.plan import CodePin, ImagePin, Plan, make_plan
@@ -276,6 +278,7 @@ def test_whatever_happens_the_submit_after_it_finds_one_job_and_no_other_runs(
         world = World(seed, deadly=deadly)
         twin = Twin(world)
         monkeypatch.setattr("headway.jobs.attempts.time", world)
+        monkeypatch.setattr("headway.jobs.cancelling.time", world)
         monkeypatch.setattr("headway.jobs.claim.time", world)
         errors = submits(world, twin, plan, 4)
         if not deadly and not errors:
@@ -294,6 +297,7 @@ def test_of_a_run_that_was_cancelled_at_any_moment_nothing_runs_and_nothing_more
         world = World(seed, deadly=deadly)
         twin = Twin(world)
         monkeypatch.setattr("headway.jobs.attempts.time", world)
+        monkeypatch.setattr("headway.jobs.cancelling.time", world)
         monkeypatch.setattr("headway.jobs.claim.time", world)
         twin.vertex.refused, twin.vertex.out = 0.3, 0.5  # so that the run is on its way for long
         cancelled = cancels(world, twin, plan)
