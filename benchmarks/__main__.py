@@ -40,9 +40,7 @@ def main() -> int:
         if "sweep" in wanted:
             sweeping(Path(folder) / "sweep")
     if host.stolen:
-        print(
-            f"\n{host.stolen:.0%} of the CPU time that was wanted went to other guests of this machine's host."
-        )
+        print(f"\n{host.stolen:.0%} of the CPU time that was wanted went to other guests of the host.")
     return 0
 
 
