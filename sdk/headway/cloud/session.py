@@ -172,6 +172,7 @@ def _translation(error: Exception, what: str) -> HeadwayError | None:
     import requests
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
+    from google.protobuf.json_format import ParseError
 
     match error:
         case api.NotFound():
@@ -195,7 +196,7 @@ def _translation(error: Exception, what: str) -> HeadwayError | None:
             return RemoteError(f"{what}: Google's login does not answer ({_shortly(error)})")
         case auth.GoogleAuthError():
             return Refused(f"{what}: Google did not accept the credentials ({error})", hint=_LOGIN)
-        case requests.exceptions.JSONDecodeError():
+        case requests.exceptions.JSONDecodeError() | ParseError():
             return RemoteError(f"{what}: the answer is no JSON: a login page, or a proxy?")
         case requests.RequestException():
             return RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})")

@@ -19,6 +19,8 @@ FILE = "headway.toml"
 _REQUIRED = ("project", "region", "bucket", "tracking_uri")
 _LONGEST_ANSWER_S = 600
 """As `Place` has it."""
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
+_ZONE = re.compile(rf"({_REGION.pattern})-[a-z]")
 _KEYS = tuple(key for key in Place.model_fields if key != "profile")
 
 
@@ -152,6 +154,11 @@ class _Profiles:
             raise self.error(
                 f"bucket {value!r} is not a bucket's bare name", profile=name, key=key, hint=hint
             )
+        elif key == "region" and not _REGION.fullmatch(value):
+            zone = _ZONE.fullmatch(value)
+            what = "a zone: jobs are sent to a region" if zone else "no region's name"
+            hint = f'write  region = "{zone[1] if zone else "us-central1"}"'
+            raise self.error(f"region {value!r} is {what}", profile=name, key=key, hint=hint)
 
     def error(
         self,

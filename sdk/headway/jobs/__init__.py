@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headway.jobs.images import cancel_build
-    from headway.jobs.listing import runs
+    from headway.jobs.listing import runs, sweeps
     from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
     from headway.jobs.progress import Progress
     from headway.jobs.pushing import push_data
     from headway.jobs.run import Output, Run, RunView, attach
     from headway.jobs.submission import submit
-    from headway.jobs.sweep import Sweep, attach_sweep, sweeps
+    from headway.jobs.sweep import Sweep, attach_sweep
     from headway.jobs.sweep_submission import start_sweep, submit_best
     from headway.jobs.sweep_view import SweepView, TrialView
     from headway.jobs.why import Difference, Why, why_anew, why_two
 
 _HOMES = {
     "images": ("cancel_build",),
-    "listing": ("runs",),
+    "listing": ("runs", "sweeps"),
     "planning": ("Preview", "PreviewStep", "check", "plan", "preview"),
     "progress": ("Progress",),
     "run": ("Output", "Run", "RunView", "attach"),
     "submission": ("submit",),
     "pushing": ("push_data",),
-    "sweep": ("Sweep", "attach_sweep", "sweeps"),
+    "sweep": ("Sweep", "attach_sweep"),
     "sweep_submission": ("start_sweep", "submit_best"),
     "sweep_view": ("SweepView", "TrialView"),
     "why": ("Difference", "Why", "why_anew", "why_two"),

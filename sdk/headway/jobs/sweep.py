@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headway.cloud import vertex
-from headway.cloud.asking import ask_each
 from headway.cloud.logs import LogLine
 from headway.cloud.services import Services
 from headway.cloud.tuning import TuningJob
-from headway.errors import NotFound, Unreadable
+from headway.errors import NotFound
 from headway.jobs import sweep_tracking
 from headway.jobs.claim import read_sweep
 from headway.jobs.followed import Followed
 from headway.jobs.lookup import find_job
 from headway.jobs.progress import Progress, Silent
-from headway.jobs.sweep_view import SweepView, TrialView, bare_view, label, pin_of, trial_views, view_of
-from headway.spec.layout import LABEL_RUN, LABEL_SWEEP
+from headway.jobs.sweep_view import SweepView, TrialView, label, pin_of, trial_views, view_of
 from headway.spec.place import Place
 from headway.spec.plan import Plan
 
@@ -158,25 +155,6 @@ def last_attempt(plan: Plan, services: Services) -> int:
     while plan.layout.sweep_plan(plan.run_id, attempt + 1) in names:
         attempt += 1
     return attempt
-
-
-def sweeps(place: Place, *, limit: int = 20, services: Services | None = None) -> list[SweepView]:
-    """The newest sweeps of the place's region, by Vertex AI's own list."""
-    services = services or Services(place)
-    newest: dict[str, TuningJob] = {}
-    for job in islice(services.tuning(place.region).labelled(LABEL_SWEEP), 2 * limit):
-        if LABEL_RUN in job.labels:
-            newest.setdefault(job.labels[LABEL_RUN], job)
-
-    def view(sweep_id: str) -> SweepView | None:
-        try:
-            return attach_sweep(sweep_id, place, services=services).view()
-        except NotFound:
-            return None  # its folder in the bucket is gone
-        except Unreadable as error:
-            return bare_view(newest[sweep_id], place, error)
-
-    return [found for found in ask_each(view, list(newest)[:limit]) if found is not None]
 
 
 def _told(view: SweepView) -> sweep_tracking.Told:

@@ -162,7 +162,7 @@ def view_of(plan: Plan, jobs: tuple[TuningJob, ...], services: Services) -> Swee
     )
 
 
-def bare_view(job: TuningJob, place: Place, why: Unreadable) -> SweepView:
+def bare_sweep_view(job: TuningJob, place: Place, why: Unreadable) -> SweepView:
     """A sweep whose plan cannot be read here: what Vertex AI says of its last tuning job."""
     sweep_id, layout = job.labels[LABEL_RUN], BucketLayout(place.bucket)
     return SweepView(

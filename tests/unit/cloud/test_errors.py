@@ -49,6 +49,9 @@ def answering() -> Iterator[Callable[[bytes], Session]]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self) -> None:
+            self.do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -86,9 +89,21 @@ def test_a_server_that_is_gone_is_named_by_every_client(
         call(nobody)
 
 
-def test_an_answer_that_is_no_json_is_told_as_such(answering: Callable[[bytes], Session]) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: registry.digest_of(session, IMAGE),
+        lambda session: CustomJobs(session, "us-central1").get("projects/p/locations/r/customJobs/1"),
+        lambda session: CustomJobs(session, "us-central1").create({"displayName": "x"}),
+        lambda session: list(CustomJobs(session, "us-central1").labelled("headway-run")),
+    ],
+    ids=["image", "job", "create", "jobs"],
+)
+def test_an_answer_that_is_no_json_is_told_as_such(
+    answering: Callable[[bytes], Session], call: Callable[[Session], object]
+) -> None:
     with pytest.raises(RemoteError, match="the answer is no JSON"):
-        registry.digest_of(answering(b"<html>please log in</html>"), IMAGE)
+        call(answering(b"<html>please log in</html>"))
 
 
 @pytest.mark.parametrize(

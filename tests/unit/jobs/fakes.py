@@ -302,6 +302,8 @@ class MemoryPlace:
         self.store = MemoryStore()
         self.vertex = MemoryJobs()
         self.sweeps = MemoryTuning()
+        self.other_sweeps: dict[str, MemoryTuning] = {}
+        """Of regions that are not the place's."""
         self.builds = MemoryBuilds(self.store)
         self.lines: list[LogLine] = []
         self.logs_asked: list[tuple[str, str | None]] = []
@@ -316,7 +318,7 @@ class MemoryPlace:
         return self.vertex
 
     def tuning(self, region: str) -> MemoryTuning:
-        return self.sweeps
+        return self.other_sweeps.get(region, self.sweeps)
 
     def log(self, job_id: str, trial: str | None = None) -> MemoryLog:
         self.logs_asked.append((job_id, trial))

@@ -16,11 +16,12 @@ from headway.cloud.logs import LogLine
 from headway.cloud.tuning import Trial
 from headway.errors import ConfigError, DeadlinePassed, InputError, Interrupted, NotFound
 from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
-from headway.jobs.sweep import Sweep, attach_sweep, sweeps
+from headway.jobs.listing import sweeps
+from headway.jobs.sweep import Sweep, attach_sweep
 from headway.jobs.sweep_submission import overrides_of, submit_best
 from headway.spec.parameter import digest
 from headway.spec.plan import Plan
-from tests.unit.jobs.fakes import PLACE, MemoryPlace, Told
+from tests.unit.jobs.fakes import PLACE, MemoryPlace, MemoryTuning, Told
 
 WORDS = ("args.lr=1e-4..1e-2:log", "args.width=64,128")
 FLAGS = {"sweep.metric": "val_loss:min", "sweep.trials": 4, "sweep.parallel": 2}
@@ -577,6 +578,16 @@ def test_sweeps_are_listed_newest_first_each_once(start: Callable[..., Sweep], w
     second = start(flags={"sweep.trials": 5})
     listed = sweeps(PLACE, services=world.services)
     assert [view.sweep_id for view in listed] == [second.sweep_id, first.sweep_id]
+
+
+def test_a_sweep_in_another_region_than_the_places_is_listed_too(
+    start: Callable[..., Sweep], world: MemoryPlace
+) -> None:
+    world.other_sweeps["europe-west4"] = MemoryTuning("europe-west4")
+    here, there = start(), start(*WORDS, "resources.regions=[europe-west4]")
+    assert len(world.sweeps.all) == len(world.other_sweeps["europe-west4"].all) == 1
+    listed = sweeps(PLACE, services=world.services)
+    assert {view.sweep_id for view in listed} == {here.sweep_id, there.sweep_id}
 
 
 def test_one_sweep_that_cannot_be_read_hides_no_other_and_is_told_with_the_reason(
