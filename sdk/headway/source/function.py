@@ -15,7 +15,10 @@ from pathlib import Path
 from headway.source import assets
 
 _ROOMS = ("spec", "cloud")
-_JOBS = ("__init__", "attempts", "claim", "past", "progress", "provided", "ticks", "triggers", "versions")
+_JOBS = (
+    *("__init__", "attempts", "claim", "lookup", "past", "progress", "provided", "ticks"),
+    *("tried", "triggers", "versions"),
+)
 """Of the laptop's verbs, what a tick needs."""
 _FILES = ("__init__.py", "errors.py", "py.typed")
 _SUFFIXES = (".py", ".toml", ".csv")
