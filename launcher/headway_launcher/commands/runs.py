@@ -37,7 +37,7 @@ def list_runs(
     from headway import jobs
     from headway_launcher.report import duration, spent
 
-    views = jobs.runs(Where(profile, local).find(), limit=limit)
+    views = jobs.runs(Where(profile, local).find(), limit=limit, progress=screen(as_json=as_json))
     out = screen(as_json=as_json)
     if as_json:
         out.document([view.document() for view in views])

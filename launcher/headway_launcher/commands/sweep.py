@@ -182,7 +182,7 @@ def list_sweeps(
     from headway import jobs
     from headway_launcher.sweeping import row
 
-    views = jobs.sweeps(Where(profile, local).find(), limit=limit)
+    views = jobs.sweeps(Where(profile, local).find(), limit=limit, progress=screen(as_json=as_json))
     out = screen(as_json=as_json)
     if as_json:
         out.document([view.document() for view in views])

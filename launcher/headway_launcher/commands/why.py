@@ -35,7 +35,7 @@ def why(
     from headway.errors import InputError
 
     where, given = Where(profile, local), list(words or [])
-    runs = [word for word in given if "=" not in word and not Path(word).exists() and Path(word).suffix == ""]
+    runs = [word for word in given if "=" not in word and not _is_config(Path(word))]
     if runs and (len(runs) != 2 or len(given) != 2):
         hint = "two runs, as in: launch why RUN RUN2; or a config, as in: launch why config.yaml"
         raise InputError(f"{' '.join(given)!r} is neither two runs nor a config", hint=hint)
@@ -47,6 +47,11 @@ def why(
         told = jobs.why_anew(config, overrides=overrides, place=where.find(config))
     out = screen(as_json=as_json)
     out.document(told.document()) if as_json else _show(told, out)
+
+
+def _is_config(path: Path) -> bool:
+    """A folder of a run's name is what `launch pull` left."""
+    return path.suffix != "" or path.is_file() or (path / "config.yaml").is_file()
 
 
 def _show(told: Why, out: Screen) -> None:

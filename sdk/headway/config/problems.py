@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,6 +123,10 @@ def _argument(path: KeyPath, value: Any) -> Problem:
     if len(path) == 1:
         return Problem(path, f"args must be {_EXPECTED['dict_type']}, not {describe(value)}")
     hint = None
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, float) and not math.isfinite(item):
+            said = f"{'.'.join(path)} is {item}, which no JSON carries to the job"
+            return Problem(path, said, f'write "{item}", as text')
     if isinstance(value, Mapping) and value:
         hint = f"arguments are flat: write  {path[-1]}.{next(iter(value))}: ..."
     return Problem(path, f"{'.'.join(path)} must be {_ARG}, not {describe(value)}", hint)

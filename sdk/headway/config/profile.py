@@ -14,13 +14,12 @@ from headway.config import stack
 from headway.config.problems import describe
 from headway.errors import ConfigError
 from headway.spec.place import LOCAL, Place
+from headway.spec.section import region
 
 FILE = "headway.toml"
 _REQUIRED = ("project", "region", "bucket", "tracking_uri")
 _LONGEST_ANSWER_S = 600
 """As `Place` has it."""
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
-_ZONE = re.compile(rf"({_REGION.pattern})-[a-z]")
 _KEYS = tuple(key for key in Place.model_fields if key != "profile")
 
 
@@ -154,11 +153,12 @@ class _Profiles:
             raise self.error(
                 f"bucket {value!r} is not a bucket's bare name", profile=name, key=key, hint=hint
             )
-        elif key == "region" and not _REGION.fullmatch(value):
-            zone = _ZONE.fullmatch(value)
-            what = "a zone: jobs are sent to a region" if zone else "no region's name"
-            hint = f'write  region = "{zone[1] if zone else "us-central1"}"'
-            raise self.error(f"region {value!r} is {what}", profile=name, key=key, hint=hint)
+        elif key == "region":
+            try:
+                region(value)
+            except ValueError as error:
+                reason, _, hint = str(error).partition("; ")
+                raise self.error(f"region: {reason}", profile=name, key=key, hint=hint) from error
 
     def error(
         self,

@@ -10,9 +10,10 @@ from headway.cloud import vertex
 from headway.cloud.asking import ask_each
 from headway.cloud.services import Services
 from headway.cloud.tuning import TuningJob
-from headway.errors import NotFound, Unreadable
+from headway.errors import NotFound, RemoteError, Unreadable
 from headway.jobs.claim import read_plan
 from headway.jobs.lookup import goes_on
+from headway.jobs.progress import Progress, Silent
 from headway.jobs.run import Run, RunView, bare_view
 from headway.jobs.sweep import attach_sweep
 from headway.jobs.sweep_view import SweepView, bare_sweep_view
@@ -22,26 +23,53 @@ from headway.spec.place import Place
 J = TypeVar("J", bound=vertex.Job)
 
 
-def runs(place: Place, *, limit: int = 20, services: Services | None = None) -> list[RunView]:
-    """The newest runs, by Vertex AI's own lists: of the place's region, and of each that a run went to."""
-    services = services or Services(place)
-    newest = _newest(services, limit, lambda region: services.jobs(region).labelled(layout.LABEL_RUN))
+def runs(
+    place: Place,
+    *,
+    limit: int = 20,
+    services: Services | None = None,
+    progress: Progress | None = None,
+) -> list[RunView]:
+    """The newest runs, by Vertex AI's own lists: of the place's region, and of each that a run went to.
+
+    One of the latter that cannot be asked hides no other: `progress` is told.
+    """
+    services, progress = services or Services(place), progress or Silent()
+    newest = _newest(services, limit, progress, lambda r: services.jobs(r).labelled(layout.LABEL_RUN))
     views = ask_each(lambda job: _run(job, services), newest)
     return [view for view in views if view is not None]
 
 
-def sweeps(place: Place, *, limit: int = 20, services: Services | None = None) -> list[SweepView]:
+def sweeps(
+    place: Place,
+    *,
+    limit: int = 20,
+    services: Services | None = None,
+    progress: Progress | None = None,
+) -> list[SweepView]:
     """The newest sweeps, found as runs are."""
-    services = services or Services(place)
-    newest = _newest(services, limit, lambda region: services.tuning(region).labelled(layout.LABEL_SWEEP))
+    services, progress = services or Services(place), progress or Silent()
+    newest = _newest(services, limit, progress, lambda r: services.tuning(r).labelled(layout.LABEL_SWEEP))
     views = ask_each(lambda job: _sweep(job, services), newest)
     return [view for view in views if view is not None]
 
 
-def _newest(services: Services, limit: int, jobs_in: Callable[[str], Iterable[J]]) -> list[J]:
+def _newest(
+    services: Services, limit: int, progress: Progress, jobs_in: Callable[[str], Iterable[J]]
+) -> list[J]:
     """Of each of the newest runs (or sweeps) its newest job: those before it were other attempts."""
+
+    def listing(region: str) -> list[J]:
+        try:
+            return list(islice(jobs_in(region), 2 * limit))
+        except RemoteError as error:
+            if region == services.place.region:
+                raise
+            progress.step(region, f"what ran there is left out: {error.message}")
+            return []
+
     regions = dict.fromkeys((services.place.region, *_others(services)))
-    listed = ask_each(lambda region: list(islice(jobs_in(region), 2 * limit)), regions)
+    listed = ask_each(listing, regions)
     jobs = sorted((job for each in listed for job in each), key=lambda job: job.made)
     newest = {job.labels[layout.LABEL_RUN]: job for job in jobs if layout.LABEL_RUN in job.labels}
     return sorted(newest.values(), key=lambda job: job.made, reverse=True)[:limit]

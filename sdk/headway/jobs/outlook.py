@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from headway.spec.candidates import Candidate
+from headway.spec.machines import catalogue
 from headway.spec.place import UNSTARTED
 from headway.spec.plan import Plan
-from headway.spec.section import format_duration
+from headway.spec.section import format_duration, parse_duration
 from headway.spec.sweep import SweepPin, points
 
 ENFORCED = "Vertex AI ends the job itself, by the timeout that the job carries: also when this machine is off"
@@ -107,6 +108,17 @@ def warnings(plan: Plan) -> list[str]:
         for region in listed
         if (gpu, region) not in placed
     ]
+    facts = catalogue()
+    found += [
+        f"no GPU is known to be in {region}: is it a region, and does Vertex AI train there?"
+        for region in dict.fromkeys(each.region for each in plan.candidates)
+        if region not in facts.regions
+    ]
+    found += [
+        f"{gpu} is on Arm machines, and images are built for x86-64: it would end with exec format error"
+        for gpu in dict.fromkeys(each.gpu for each in plan.candidates if each.gpu)
+        if facts.architecture(gpu) == "arm64"
+    ]
     if plan.budget_usd is not None and price(plan)["dearest_usd_hour"] is None:
         found.append("the price of an attempt is not known: there limits.timeout is the only cap")
     return found
@@ -125,7 +137,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         estimate += "; the local stack costs nothing"
     at_most = "" if dearest == first else f", {dollars(dearest)} at the dearest attempt"
     longest = format_duration(timedelta(seconds=plan.timeout_s))
-    budget = "" if plan.budget_usd is None else f" by the budget of {dollars(plan.budget_usd)}"
+    budget = "" if plan.budget_usd is None else _by_budget(plan, plan.budget_usd)
     cost = "" if most["most_usd"] is None else f", {dollars(most['most_usd'])} at most"
     if plan.sweep is not None:
         trials, rounds = plan.sweep.trials, math.ceil(plan.sweep.trials / plan.sweep.parallel)
@@ -140,6 +152,13 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         *writes(plan).items(),
         *(("warning", text) for text in warnings(plan)),
     ]
+
+
+def _by_budget(plan: Plan, usd: float) -> str:
+    allowed = parse_duration(plan.config["limits"]["timeout"]).total_seconds()
+    if plan.timeout_s < allowed:
+        return f" by the budget of {dollars(usd)}"
+    return f" by limits.timeout, which the budget of {dollars(usd)} does not shorten"
 
 
 def search(sweep: SweepPin) -> list[tuple[str, str]]:

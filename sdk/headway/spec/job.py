@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 
 from headway.spec.promotion import Promotion
 from headway.spec.schedule import Schedule
-from headway.spec.section import Duration, Section, Timeout
+from headway.spec.section import Duration, Number, Region, Section, Timeout
 from headway.spec.sweep import Sweep
 
-Scalar = bool | int | float | str
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""JSON, in which arguments travel, has no other numbers."""
+Scalar = bool | int | Finite | str
 ArgValue = Scalar | None | list[Scalar]
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -61,7 +63,7 @@ class Resources(Section):
     """GPU and how many of it a node: `a100`, `a100:4`, `tpu-v5e:4`, `none`; several are an ordered wish."""
     machine: str | None = None
     """Machine type by hand, for example `n1-standard-8`; without it the smallest that carries the GPUs."""
-    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    nodes: Annotated[int, Field(ge=1, le=1000), Number] = 1
     """How many machines of this kind train together."""
     spot: bool = False
     """Run on spot capacity: cheaper, and may be taken away."""
@@ -69,9 +71,9 @@ class Resources(Section):
     """Wait for capacity (Dynamic Workload Scheduler): `{max_wait: 6h}`; `{}` waits a day."""
     reservation: Annotated[str | None, Field(pattern=RESERVATION)] = None
     """Reservation to run in: `projects/P/zones/Z/reservations/NAME`, or `any`."""
-    regions: tuple[str, ...] = ()
+    regions: tuple[Region, ...] = ()
     """Regions in order of preference; the profile's region where empty."""
-    disk_gb: Annotated[int, Field(ge=100, le=64000)] = 100
+    disk_gb: Annotated[int, Field(ge=100, le=64000), Number] = 100
     """Boot disk of each machine, in GB (Vertex AI takes 100 to 64,000)."""
 
 
@@ -115,7 +117,7 @@ class Limits(Section):
 
     timeout: Timeout = timedelta(days=1)
     """Longest time that the job may run: `90s`, `45m`, `2h`, `1h30m`."""
-    budget: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False), Number] | None = None
     """Most that the run may cost, in USD by list prices: it shortens the timeout."""
 
 

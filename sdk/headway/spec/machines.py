@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import prod
 from typing import Any
 
 from headway.errors import InputError
@@ -54,6 +54,9 @@ class Gpu:
     topologies: tuple[tuple[tuple[str, int], str], ...] = ()
     multiple: int = 0
 
+    architecture: str = "amd64"
+    """Of the processors of its machines, as images name it."""
+
     @property
     def is_tpu(self) -> bool:
         return self.name.startswith("tpu-")
@@ -73,8 +76,13 @@ class Gpu:
 
     def is_pod(self, shape: Shape) -> bool:
         """Whether a TPU spans several hosts: the number in the machine's name is a host's chips."""
-        chips = re.search(r"-(\d+)t$", shape.machine)
-        return self.is_tpu and shape.count > (int(chips[1]) if chips else 8)
+        return self.is_tpu and shape.count > _chips(shape.machine)
+
+
+def _chips(machine: str) -> int:
+    """Of one TPU host: the number in the machine's name."""
+    chips = re.search(r"-(\d+)t$", machine)
+    return int(chips[1]) if chips else 8
 
 
 @dataclass(frozen=True)
@@ -93,16 +101,29 @@ class Catalogue:
         return read(_overlaid(self.table, own), self.prices)
 
     def usd_hour(self, shape: Shape, region: str, strategy: Strategy, nodes: int = 1) -> float | None:
-        """USD an hour of so many machines of a shape; None where no price is known."""
+        """USD an hour of so many machines of a shape; None where no price is known.
+
+        Of a TPU told by its topology, the price is its machine's, for as many hosts as have its chips.
+        """
+        hosts = 1 if shape.topology is None else math.ceil(shape.count / _chips(shape.machine))
         return self.prices.usd_hour(
             shape.machine,
-            # a TPU told by its machine alone is in no price list yet
-            shape.accelerator or shape.topology,
+            shape.accelerator,
             shape.count,
             region=region,
             strategy=strategy,
-            nodes=nodes,
+            nodes=nodes * hosts,
         )
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """All that some GPU is in."""
+        return frozenset(region for gpu in self.gpus.values() for region in gpu.regions)
+
+    def architecture(self, wish: str | None) -> str:
+        """Of the machines that carry a GPU, named as in a wish; amd64 where that is not known."""
+        gpu = self.gpus.get((wish or "").partition(":")[0])
+        return gpu.architecture if gpu else "amd64"
 
     def find(self, name: str) -> Gpu:
         """The GPU of that name or alias. Raises InputError naming the nearest ones."""
@@ -133,6 +154,11 @@ def catalogue() -> Catalogue:
 def read(table: Mapping[str, Any], prices: Prices) -> Catalogue:
     """A catalogue from its tables. Raises KeyError, TypeError or ValueError where they are none."""
     gpus = {name: _gpu(name, row) for name, row in table["gpu"].items()}
+    for family, kinds in table["cpu"].items():
+        for kind, sizes in kinds.items():
+            _check(sizes, int, f"cpu.{family}.{kind}")
+    if not _CPU_MACHINE.fullmatch(table["cpu_machine"]):
+        raise ValueError(f"cpu_machine {table['cpu_machine']!r} is no machine type")
     return Catalogue(str(table["date"]), table["cpu_machine"], gpus, table["cpu"], table, prices)
 
 
@@ -148,9 +174,20 @@ def _overlaid(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def _check(value: object, kind: type, what: str) -> None:
+    """Raises ValueError where it is no list of that kind."""
+    if not isinstance(value, list) or not all(type(item) is kind for item in value):
+        raise ValueError(f"{what} is no list of {'whole numbers' if kind is int else 'texts'}: {value!r}")
+
+
 def _gpu(name: str, row: Mapping[str, Any]) -> Gpu:
+    """Raises KeyError, TypeError or ValueError where the row is none."""
+    for key in ("aliases", "regions"):
+        _check(row.get(key, []), str, f"gpu.{name}.{key}")
+    for shape in row["shapes"]:
+        _check(shape.get("counts", []), int, f"counts of gpu.{name} on {shape['machine']}")
     topologies = {
-        (shape["machine"], prod(map(int, topology.split("x")))): topology
+        (shape["machine"], math.prod(map(int, topology.split("x")))): topology
         for shape in row["shapes"]
         for topology in shape.get("topologies", ())
     }
@@ -169,6 +206,7 @@ def _gpu(name: str, row: Mapping[str, Any]) -> Gpu:
         flex_start=row.get("flex_start", False),
         reservation=row.get("reservation", False),
         topologies=tuple(topologies.items()),
+        architecture=row.get("architecture", "amd64"),
         multiple=max(shape.get("multiple", 0) for shape in row["shapes"]),
     )
 

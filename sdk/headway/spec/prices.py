@@ -97,11 +97,18 @@ def read(lines: Iterable[str]) -> Prices:
             date = line.partition(":")[2].strip()
         elif line.strip() and not line.startswith("#"):
             kept.append(line)
-    rows = {(row["name"], row["region"]): _row(row) for row in csv.DictReader(kept)}
-    return Prices(date, rows)
+    table = csv.DictReader(kept)
+    columns = set(table.fieldnames or ())
+    if unknown := columns - {"kind", "name", "region", "vcpus", "memory_gib", *_COLUMNS}:
+        raise ValueError(f"there is no column {min(unknown)!r}")
+    if lacking := {"name", "region"} - columns:
+        raise KeyError(min(lacking))
+    return Prices(date, {(row["name"], row["region"]): _row(row) for row in table})
 
 
 def _row(row: Mapping[str, str]) -> Row:
+    if None in row.values():
+        raise ValueError(f"the row of {row['name']} in {row['region'] or 'no region'} has too few columns")
     numbers = [float(row[name]) if row.get(name) else None for name in _COLUMNS]
     if any(number is not None and not 0 <= number < 10_000 for number in numbers):
         raise ValueError(f"a price of {row['name']} in {row['region']} is none")

@@ -18,6 +18,32 @@ _LONGEST_S = 100 * 366 * 86400
 """A hundred years: added to any date of a job, it is a date still."""
 
 
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+\d+")
+_ZONE = re.compile(rf"({_REGION.pattern})-[a-z]")
+
+
+def region(text: str) -> str:
+    """The name of a region of Google's. Raises ValueError for what is none, a zone above all."""
+    if _REGION.fullmatch(text):
+        return text
+    if zone := _ZONE.fullmatch(text):
+        raise ValueError(f"{text!r} is a zone, and jobs are sent to a region; write {zone[1]}")
+    raise ValueError(f"{text!r} is no region's name; write for example us-central1")
+
+
+Region = Annotated[str, AfterValidator(region)]
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
+
+
+Number = BeforeValidator(_number)
+"""Behind a field's bounds: true, which Python takes for 1, is no number."""
+
+
 def parse_duration(text: object) -> timedelta:
     """Read `90s`, `45m`, `2h`, `1h30m`, `7d` or a number of seconds.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from headway.spec.parameter import Condition, Parameter, Value, item_of, parse, text_of
-from headway.spec.section import Section
+from headway.spec.section import Number, Section
 from headway.spec.unfit import Unfit
 
 Goal = Literal["max", "min"]
@@ -79,15 +79,15 @@ class Sweep(Section):
     """Argument -> range or values: `1e-4..1e-2:log`, `1..10`, `adam,sgd`, `0.5..0.9 if optimizer=sgd`."""
     metric: Metric | None = None
     """Logged metric that judges a trial, and whether less or more of it is better: `val_loss:min`."""
-    trials: Annotated[int | None, Field(ge=1)] = None
+    trials: Annotated[int, Field(ge=1), Number] | None = None
     """How many trials at most; the whole grid where the algorithm is grid."""
-    parallel: Annotated[int, Field(ge=1)] = 1
+    parallel: Annotated[int, Field(ge=1), Number] = 1
     """How many of them at once."""
     algorithm: Algorithm = "default"
     """`default` learns from the trials before (Bayesian), `random`, or `grid`."""
     early_stopping: EarlyStopping = "none"
     """`median` stops a trial that is worse than half of those before it were at its step."""
-    max_failed: Annotated[int, Field(ge=0)] = 0
+    max_failed: Annotated[int, Field(ge=0), Number] = 0
     """So many failed trials end the sweep; 0 leaves it to Vertex AI."""
 
     @property

@@ -71,6 +71,15 @@ def test_a_key_like_no_other_is_answered_with_those_there_are(refused: Refused) 
         ("limits: {timeout: .inf}", "3:19: limits.timeout: inf is no duration"),
         ("limits: {timeout: 0}", "3:19: limits.timeout: 0s is less than a second"),
         ("limits: {timeout: 0.4}", "3:19: limits.timeout: 0.4s is less than a second"),
+        ("args: {best: .inf}", "3:14: args.best is inf, which no JSON carries to the job"),
+        ("args: {xs: [1, .nan]}", "3:12: args.xs is nan, which no JSON carries to the job"),
+        ("limits: {budget: true}", "3:18: limits.budget: true is no number"),
+        ("resources: {nodes: true}", "3:20: resources.nodes: true is no number"),
+        (
+            "resources: {regions: [us-central1-a]}",
+            "3:22: resources.regions: 'us-central1-a' is a zone, and jobs are sent to a region",
+        ),
+        ("resources: {regions: [mars]}", "3:22: resources.regions: 'mars' is no region's name"),
         ("limits: {budget: .inf}", "3:18: limits.budget: it should be a finite number"),
         (
             "environment: {env: {A-B: x}}",

@@ -74,7 +74,20 @@ def test_ones_own_prices_count(project: Path) -> None:
         ("machines.toml", "[gpu.x]\n", "'shapes' is missing"),
         ("machines.toml", "gpu = ", "cannot be read"),
         ("machines.toml", "gpu = 3", "cannot be read"),
+        ("machines.toml", "cpu = 5", "cannot be read"),
+        ("machines.toml", '[cpu]\nn5 = "x"\n', "cannot be read"),
+        ("machines.toml", "[cpu]\nn5 = {standard = 5}\n", "cpu.n5.standard is no list of whole numbers"),
+        ("machines.toml", 'cpu_machine = "foo-bar"\n', "'foo-bar' is no machine type"),
+        ("machines.toml", '[gpu.a100]\nregions = "us-central1"\n', "gpu.a100.regions is no list of texts"),
+        (
+            "machines.toml",
+            '[gpu.t4]\nshapes = [{machine = "n1-standard-8", counts = ["1"]}]\n',
+            "counts of gpu.t4 on n1-standard-8 is no list of whole numbers",
+        ),
         ("prices.csv", "kind,name,region,on_demand\nmachine,m,r,dear\n", "cannot be read"),
+        ("prices.csv", "kind,name,region,ondemand\nmachine,m,r,10\n", "there is no column 'ondemand'"),
+        ("prices.csv", "kind,name,on_demand\nmachine,m,10\n", "region"),
+        ("prices.csv", "kind,name,region,on_demand\nmachine,m,r\n", "the row of m in r has too few columns"),
     ],
 )
 def test_a_file_that_is_not_of_the_form_is_named(project: Path, name: str, text: str, said: str) -> None:

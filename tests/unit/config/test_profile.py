@@ -110,14 +110,14 @@ def test_no_profile_has_the_local_stacks_name(tmp_path: Path) -> None:
         (
             PROD.replace("us-central1", "us-central1-a"),
             4,
-            "region 'us-central1-a' is a zone: jobs are sent to a region",
-            'write  region = "us-central1"',
+            "region: 'us-central1-a' is a zone, and jobs are sent to a region",
+            "write us-central1",
         ),
         (
             PROD.replace("us-central1", "Iowa"),
             4,
-            "region 'Iowa' is no region's name",
-            'region = "us-central1"',
+            "region: 'Iowa' is no region's name",
+            "us-central1",
         ),
         (PROD.replace('project = "p"\n', ""), 2, "profile prod lacks project", 'add  project = "..."'),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -364,6 +364,25 @@ def test_a_run_of_several_attempts_is_listed_once_as_the_one_that_runs(
     submit()
     (view,) = listing.runs(PLACE, services=world.services)
     assert (view.region, view.state) == ("us-east4", "running")
+
+
+def test_a_region_that_cannot_be_asked_hides_no_run_of_another(
+    submit: Callable[..., Run], world: MemoryPlace, regions: Regions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("resources.regions=[europe-west4]")
+    here, told = submit(), Told()
+
+    def down(*_: object) -> Iterator[Job]:
+        raise RemoteError("europe-west4-aiplatform.googleapis.com does not answer")
+
+    monkeypatch.setattr(regions("europe-west4"), "labelled", down)
+    listed = listing.runs(PLACE, services=world.services, progress=told)
+    assert [view.run_id for view in listed] == [here.run_id]
+    assert told.steps[-1][0] == "europe-west4"
+    assert "what ran there is left out: europe-west4-aiplatform" in told.steps[-1][1]
+    monkeypatch.setattr(regions("us-central1"), "labelled", down)
+    with pytest.raises(RemoteError, match="does not answer"):
+        listing.runs(PLACE, services=world.services)
 
 
 def test_a_run_that_went_to_another_region_than_the_places_is_listed(

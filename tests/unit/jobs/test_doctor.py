@@ -305,6 +305,17 @@ def test_locally_an_image_is_for_the_engines_own_processors(look: Look) -> None:
     assert (local.state, look("architecture", engine=engine).state) == ("ok", "failure")
 
 
+def test_on_google_s_machines_an_image_is_for_the_gpu_s_own_processors(look: Look) -> None:
+    for image, gpu, state in (
+        ("arm64", "gb200", "ok"),
+        ("amd64", "gb200", "failure"),
+        ("amd64", "a100", "ok"),
+    ):
+        engine = FakeEngine(images={"python:3.11-slim": image})
+        words = (f"resources.gpu={gpu}", "resources.reservation=any")
+        assert look("architecture", *words, engine=engine).state == state
+
+
 def test_jobs_that_are_processes_need_no_image(look: Look) -> None:
     rows = [
         look(name, place=of(profile=LOCAL), executor="process") for name in ("base image", "architecture")

@@ -76,6 +76,25 @@ def test_what_may_be_refused_is_warned_of() -> None:
     )
 
 
+def test_a_budget_that_shortens_nothing_caps_nothing() -> None:
+    for resources, limits in (
+        ({"gpu": "b200"}, {"budget": 5, "timeout": "30d"}),
+        ({"gpu": "a100"}, {"budget": 500, "timeout": "2h"}),
+    ):
+        told = dict(outlook.rows(made(resources, **limits)))["cap"]
+        assert f"by limits.timeout, which the budget of ${limits['budget']}.00 does not shorten" in told
+
+
+def test_a_region_that_nobody_knows_is_asked_about() -> None:
+    (told,) = outlook.warnings(made({"regions": ["us-cental1"]}))
+    assert told.startswith("no GPU is known to be in us-cental1: is it a region")
+
+
+def test_images_that_arm_machines_cannot_run_are_warned_of() -> None:
+    (told,) = outlook.warnings(made({"gpu": "gb200:4", "reservation": "any"}))
+    assert told.startswith("gb200:4 is on Arm machines")
+
+
 def test_a_region_that_is_passed_over_is_told() -> None:
     told = outlook.warnings(made({"gpu": "l4,a100", "regions": ["us-west1", "us-central1"]}))
     assert told == ["a100:1 is not to be had for training in us-west1: passed over there"]

@@ -128,7 +128,7 @@ class FakeJobs:
         given["progress"].step("image", "reuse trainer:abc")
         return self.run
 
-    def runs(self, place: Place, *, limit: int) -> list[RunView]:
+    def runs(self, place: Place, *, limit: int, progress: object) -> list[RunView]:
         self.calls.append(("runs", {"limit": limit}))
         return [self.run.seen]
 

@@ -46,6 +46,16 @@ def test_two_runs_are_compared(asked: list[tuple[Any, ...]], capsys: Capture) ->
     assert capsys.readouterr().out.splitlines()[-1].split() == ["config", "args.lr", "0.1", "0.2"]
 
 
+def test_runs_that_were_pulled_here_are_runs_still(
+    asked: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits-1").mkdir()
+    (tmp_path / "digits-2").mkdir()
+    assert run(["why", "--local", "digits-1", "digits-2"]) == 0
+    assert asked == [("digits-1", "digits-2")]
+
+
 def test_a_config_tells_what_would_be_done_anew(asked: list[tuple[Any, ...]], capsys: Capture) -> None:
     assert run(["why", "--local", "config.yaml", "args.lr=0.2"]) == 0
     assert asked == [(Path("config.yaml"), ["args.lr=0.2"])]

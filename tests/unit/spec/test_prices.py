@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from headway.spec.machines import catalogue, resolve
@@ -73,6 +75,14 @@ def test_the_prices_are_dated_and_ones_own_lie_over_them() -> None:
     price = laid.usd_hour("a4-highgpu-8g", "NVIDIA_B200", 8, region=CENTRAL)
     assert price == pytest.approx(80 * (1 + FEE))
     assert "2026-11-01" in laid.date
+
+
+def test_a_tpu_slice_costs_its_hosts() -> None:
+    own = read(["kind,name,region,on_demand", f"machine,ct5lp-hightpu-4t,{CENTRAL},4"])
+    facts = replace(catalogue(), prices=own)
+    shape = resolve("tpu-v5e:16")
+    assert (shape.machine, shape.topology) == ("ct5lp-hightpu-4t", "4x4")
+    assert facts.usd_hour(shape, CENTRAL, "STANDARD") == pytest.approx(4 * 4 * (1 + FEE))
 
 
 def test_a_price_that_is_no_number_is_refused() -> None:

@@ -17,6 +17,7 @@ from headway.jobs.doctor.report import Found, failure, ok, unchecked, warning, w
 from headway.jobs.doctor.subject import DEADLINE_S, Lacking, Subject
 from headway.source import assets
 from headway.spec.candidates import Candidate, candidates, strategy
+from headway.spec.machines import wishes
 from headway.spec.place import LOCAL, Place
 from headway.tracking.mlflow_server import login
 
@@ -94,12 +95,12 @@ def machine(subject: Subject) -> Found:
     """Whether Vertex AI trains on the machine in the regions asked for, by the catalogue. No network."""
     wanted, regions = subject.spec.resources, subject.regions
     found = candidates(wanted, subject.known_place.region, subject.loaded.facts)
-    first = found[0]
+    first, gpu = found[0], wishes(wanted.gpu)[0].partition(":")[0]
     without = [region for region in regions if all(each.region != region for each in found)]
     if without:
         return warning(
             f"{first}; Vertex AI does not train on it in {', '.join(without)}",
-            f"take them out of resources.regions, or see where it is: launch gpus {wanted.gpu}",
+            f"take them out of resources.regions, or see where it is: launch gpus {gpu}",
         )
     return ok(f"{first}" + (f", and {len(found) - 1} more to fall back to" if found[1:] else ""))
 

@@ -11,9 +11,8 @@ from headway.cloud.session import translated
 from headway.jobs.doctor.engine import Engine
 from headway.jobs.doctor.report import Found, failure, ok, unchecked, warning
 from headway.jobs.doctor.subject import DEADLINE_S, Subject
+from headway.spec.machines import wishes
 
-VERTEX_ARCHITECTURE = "amd64"
-"""Of the machines that Vertex AI trains on (all of its A, G and N families are x86-64)."""
 SKEW_WARNING_S = 30.0
 SKEW_FAILURE_S = 300.0
 """Google refuses a login signed by a clock that is off by more than some minutes."""
@@ -63,7 +62,11 @@ def architecture(subject: Subject) -> Found:
     base = subject.spec.environment.base
     if isinstance(found, str):
         return unchecked(f"{base}: {found}", f"docker manifest inspect {base}")
-    return _architecture(found, base, found.architecture if subject.is_local else VERTEX_ARCHITECTURE)
+    if subject.is_local:
+        return _architecture(found, base, found.architecture)
+    return _architecture(
+        found, base, subject.loaded.facts.architecture(wishes(subject.spec.resources.gpu)[0])
+    )
 
 
 def _architecture(engine: Engine, base: str, wanted: str) -> Found:

@@ -70,7 +70,9 @@ class Subject:
     @property
     def way_online(self) -> str:
         """What to type so that servers are asked."""
-        return "launch local up" if self.is_local else "launch doctor --online"
+        if self.is_local:
+            return "launch local up"
+        return f"launch doctor --online{self.known_place.words}"
 
     @property
     def regions(self) -> tuple[str, ...]:
