@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from headway_emulator.api import catalogue, methods, passage
+from headway_emulator.api.override import MethodOverride
 from headway_emulator.api.recording import Recording
 from headway_emulator.api.rest import Service, error_response
 from headway_emulator.errors import ApiError, unimplemented
@@ -115,7 +116,12 @@ def build(world: World) -> Starlette:
             await app.close()
 
     handlers = {Exception: _broken}
-    return Starlette(routes=routes, lifespan=lifespan, middleware=[recording], exception_handlers=handlers)
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(MethodOverride), recording],
+        exception_handlers=handlers,
+    )
 
 
 class _Later:

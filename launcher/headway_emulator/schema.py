@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ PACKAGES: Mapping[str, str] = {
 """The protobuf package, without its version, in which a service's message types have their names."""
 DURATION = re.compile(r"-?\d{1,12}(\.\d{1,9})?s")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+LONGEST_DURATION = 315_576_000_000
+"""Seconds, either way (google/protobuf/duration.proto)."""
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 INTEGER = re.compile(r"-?[0-9]{1,20}")
 INTEGERS = {"int32", "uint32", "int64", "uint64"}
@@ -240,9 +243,22 @@ def _misformed(form: str, value: str) -> tuple[str, str] | None:
         if not value.endswith("s"):
             return "Duration", "Illegal duration format; duration must end with 's'"
         return "Duration", "Invalid duration format, failed to parse seconds"
-    if form == "google-datetime" and not TIMESTAMP.fullmatch(value):
+    if form == "google-duration" and abs(float(value[:-1])) > LONGEST_DURATION:
+        return "Duration", "Duration value exceeds limits"
+    if form == "google-datetime" and not _is_moment(value):
         return "Timestamp", f"Invalid time format: {value}"
     return None
+
+
+def _is_moment(text: str) -> bool:
+    """Whether it is RFC 3339 and the calendar has it, in UTC too (google/protobuf/timestamp.proto)."""
+    if not (found := TIMESTAMP.fullmatch(text)):
+        return False
+    try:
+        datetime.fromisoformat(text.replace(found[1] or "", "", 1)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _output_only(kind: Mapping[str, Any]) -> bool:

@@ -33,6 +33,13 @@ def image(builder: Emulator, request: pytest.FixtureRequest) -> str:
     return "python:3.11-slim" if builder.executor == "process" else str(request.getfixturevalue("base_image"))
 
 
+def test_what_a_step_leaves_behind_ends_with_it(builder: Emulator, image: str) -> None:
+    """A step is a container: it is over when its first process is, and so is all that this one started."""
+    found = build(builder, steps=[{"name": image, "script": "sleep 300 & echo done"}])
+    assert found.status.name == "SUCCESS"
+    assert "done" in log(builder, found.id)
+
+
 @pytest.fixture
 def secret(builder: Emulator) -> Iterator[str]:
     """A secret's version with the value hush-7, in Secret Manager."""

@@ -157,9 +157,12 @@ def test_what_fired_is_listed_with_what_it_hit(emulator: Emulator, arm: Arm) -> 
         ({"method": "storage.object.insert"}, "did you mean 'storage.objects.insert'?"),
         ({"method": "customJobs.create"}, "did you mean 'aiplatform.customJobs.create'?"),
         ({"method": "nonsense"}, "`headway-emulator methods` lists them."),
+        ({"kind": "build", "status": "WORKING"}, "A build ends with one of FAILURE, "),
+        ({"kind": "build", "status": "BOGUS"}, "A build ends with one of FAILURE, "),
+        ({"rate": 2}, "A fault's rate is 1 at most, not 2."),
         ({"status": 299}, "A response's status is 400 to 599, not 299."),
     ],
-    ids=["plural", "service", "nonsense", "status"],
+    ids=["plural", "service", "nonsense", "unended", "unknown", "rate", "status"],
 )
 def test_a_fault_that_could_never_do_anything_is_refused(
     emulator: Emulator, fault: dict[str, Any], said: str

@@ -251,6 +251,13 @@ TYPES = [
         FRONT,
     ),
     Job(
+        "a duration of ten thousand years and more",
+        put("jobSpec.scheduling.timeout", "999999999999s"),
+        "custom_job.job_spec.scheduling.timeout",
+        "(type.googleapis.com/google.protobuf.Duration)",
+        "google/protobuf/duration.proto: +-315,576,000,000 s",
+    ),
+    Job(
         "a duration that is no number",
         put("jobSpec.scheduling.maxWaitDuration", "minutes"),
         "custom_job.job_spec.scheduling.max_wait_duration",
@@ -716,6 +723,22 @@ DOCUMENTED_FILTER = "customJobs.list, parameter filter, in the discovery documen
 NUMBERED = "The paths and parameters of the discovery document aiplatform.v1"
 
 REQUESTS = [
+    Asked(
+        "a cancel with a field that it does not have",
+        "POST",
+        f"{JOBS_PATH}/1:cancel",
+        'Unknown name "foo": Cannot find field.',
+        WRITER,
+        data={"foo": 1},
+    ),
+    Asked(
+        "a body for a method that has none",
+        "POST",
+        f"{PARENT}/operations/1:cancel",
+        'Unknown name "foo": Cannot find field.',
+        WRITER,
+        data={"foo": 1},
+    ),
     Asked(
         "broken JSON",
         "POST",

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import requests
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.aiplatform_v1 import JobServiceClient
+from googleapiclient import discovery
 
 from tests.contract.conftest import custom_job
 from tests.contract.servers import BUCKET, PARENT, PROJECT, Emulator
@@ -44,6 +46,51 @@ def test_what_is_not_emulated_is_refused_by_name(
     response = requests.post(url, json={"displayName": "x", "jobSpec": spec}, timeout=10)
     assert response.status_code == 501
     assert name in response.json()["error"]["message"]
+
+
+@pytest.fixture
+def listed(emulator: Emulator, jobs: JobServiceClient) -> tuple[str, str]:
+    """The label of two jobs that have ended, and the URL of all."""
+    label = f"of-{secrets.token_hex(4)}"
+    for _ in range(2):
+        job = {**custom_job("pass"), "labels": {"of": label}}
+        jobs.create_custom_job(parent=PARENT, custom_job=job)
+    return label, f"{emulator.url}/aiplatform/v1/{PARENT}/customJobs"
+
+
+def test_fields_are_what_the_reply_has(listed: tuple[str, str]) -> None:
+    """Google's page on partial responses: a/b, a(b,c), and * for any; the next page's token as all else."""
+    label, url = listed
+
+    def reply(fields: str) -> Any:
+        params = {"filter": f"labels.of={label}", "pageSize": "1", "fields": fields}
+        return requests.get(url, params=params, timeout=10).json()
+
+    assert set(reply("customJobs(name,state)")) == {"customJobs"}
+    (job,) = reply("nextPageToken, customJobs(name,state)")["customJobs"]
+    assert set(job) == {"name", "state"}
+    (job,) = reply("customJobs/jobSpec/workerPoolSpecs/machineSpec")["customJobs"]
+    assert job == {"jobSpec": {"workerPoolSpecs": [{"machineSpec": {"machineType": "n1-standard-4"}}]}}
+    assert set(reply("*")) == {"customJobs", "nextPageToken"}
+    unknown = reply("customJobs/nmae")["error"]["message"]
+    assert "Cannot find matching fields for path 'customJobs/nmae'" in unknown
+    for broken in ("a(", "a)", "a,,b", "a/", "a b"):
+        assert "Invalid field selection" in reply(broken)["error"]["message"], broken
+
+
+def test_a_get_too_long_for_a_url_comes_as_a_post(listed: tuple[str, str], emulator: Emulator) -> None:
+    """As google-api-python-client sends it, which Google's front takes."""
+    label, _ = listed
+    service = discovery.build(
+        "aiplatform",
+        "v1",
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": f"{emulator.url}/aiplatform"},
+        static_discovery=True,
+    )
+    condition = " OR ".join([f'labels.of="{label}"'] * 200)
+    found = service.projects().locations().customJobs().list(parent=PARENT, filter=condition).execute()
+    assert len(found["customJobs"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -562,11 +562,21 @@ class TestRefusals:
         with pytest.raises(exceptions.BadRequest):
             scheduler.pause_job(name=created.name)
 
-    def test_a_mask_with_an_unknown_field_is_refused(self, scheduler: CloudSchedulerClient) -> None:
+    def test_a_mask_with_an_unknown_field_is_refused(
+        self, timed: Emulator, scheduler: CloudSchedulerClient
+    ) -> None:
         """The words of googleapis/nodejs-scheduler#447."""
         created = made(scheduler, URI)
         with pytest.raises(exceptions.BadRequest, match="Invalid mask for Job: timezone"):
             scheduler.update_job(job={"name": created.name}, update_mask="timezone")
+        for path in ("schedule.x", "httpTarget.x", "description.x.y"):
+            answer = requests.patch(
+                f"{timed.url}/cloudscheduler/v1/{created.name}",
+                params={"updateMask": path},
+                json={"schedule": "* * * * *"},
+                timeout=10,
+            )
+            assert (answer.status_code, f"Invalid mask for Job: {path}" in answer.text) == (400, True)
 
     @pytest.mark.parametrize("field", ["pubsubTarget", "appEngineHttpTarget"])
     def test_other_targets_are_refused_by_name(self, timed: Emulator, field: str) -> None:

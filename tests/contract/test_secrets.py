@@ -210,6 +210,18 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         {**AUTOMATIC, "expireTime": "2001-01-01T00:00:00Z"},
         "future",
     ),
+    (
+        "a day that no month has (google/protobuf/timestamp.proto)",
+        "a",
+        {**AUTOMATIC, "expireTime": "2999-02-30T00:00:00Z"},
+        "Invalid time format: 2999-02-30T00:00:00Z",
+    ),
+    (
+        "an hour that no day has (google/protobuf/timestamp.proto)",
+        "a",
+        {**AUTOMATIC, "expireTime": "2999-01-01T24:00:00Z"},
+        "Invalid time format",
+    ),
     ("a negative ttl (Secret.ttl)", "a", {**AUTOMATIC, "ttl": "-5s"}, "must be positive"),
     (
         "two expirations (Secret: union field expiration)",

@@ -39,6 +39,17 @@ def check_query(method: Method, given: Mapping[str, str]) -> None:
         raise bad_request(violations)
 
 
+def check_no_body(method: Method, body: Any) -> None:
+    """ApiError for fields in the body of a method that has none."""
+    if not method.request and isinstance(body, Mapping) and body:
+        raise bad_request(
+            [
+                ("", f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+                for name in body
+            ]
+        )
+
+
 def check_location(service: str, host: str, location: str) -> None:
     """ApiError for a location that does not exist, or that the regional host does not serve.
 

@@ -25,6 +25,7 @@ LONGEST_INTEGER = 20
 """Characters of an integer in 64 bits; a longer one is read as a double."""
 OWN = "/emulator/"
 """Not Google's: the front's rules are not for these paths."""
+FORM = "application/x-www-form-urlencoded"
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 SHOWN = 20
 """Characters of a broken body that the message shows before and after the place."""
@@ -42,10 +43,10 @@ PARSE_ERRORS: Mapping[str, str] = {
 
 async def body(request: Request) -> Any:
     """The parsed body, None where there is none; ApiError as the front words it."""
-    raw = await _read(request)
+    raw = await read(request)
     if not raw:
         return None
-    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    form = request.headers.get("content-type", "").startswith(FORM)
     if form and not request.url.path.startswith(OWN):  # which a person's `curl --data` says of everything
         if request.url.path.endswith(TOKEN_PATH):
             return None
@@ -87,8 +88,8 @@ def unbound(name: str) -> ApiError:
     )
 
 
-async def _read(request: Request) -> bytes:
-    """Never more than the limit in memory, whatever the request says of its length."""
+async def read(request: Request) -> bytes:
+    """The body's bytes. Never more than the limit in memory, whatever the request says of its length."""
     size, pieces = int(request.headers.get("content-length") or 0), []
     if size <= MAX_BODY:
         size = 0

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from headway_emulator.api import faulting, front, methods, passage, payload, replies
+from headway_emulator.api import faulting, front, methods, partial, passage, payload, replies
 from headway_emulator.errors import ApiError, invalid, unimplemented
 from headway_emulator.schema import integer
 
@@ -129,10 +129,14 @@ class _Endpoint:
             front.check_location(service, call.headers.get("host", ""), call.path["location"])
         if method is not None:
             front.check_query(method, call.query)
+            front.check_no_body(method, call.body)
         result = self._rule.answer(call)
-        if checks_reply and method is not None and not isinstance(result, Response):
+        if method is None or isinstance(result, Response):
+            return result
+        if checks_reply:
             _check(method, result)
-        return result
+        fields = call.query.get("fields") or call.query.get("$fields")
+        return partial.selected(fields, method, result) if fields else result
 
     def _refuse_verb(self, url: str) -> None:
         """UNIMPLEMENTED where the rule's last {variable} took ID:VERB, another method of Google's."""

@@ -59,6 +59,8 @@ KINDS: Mapping[str, Kind] = {
     LATE: Kind(("job", "display_name", "region"), {"after": (int, float)}),
     BUILD: Kind(("build", "step", "image"), {"exit_code": int, "status": str}),
 }
+ENDS = ("FAILURE", "INTERNAL_ERROR", "TIMEOUT", "CANCELLED", "EXPIRED")
+"""Of Build.Status, those of a build that is over and did not succeed."""
 COMMON: Mapping[str, type | tuple[type, ...]] = {
     "times": int,
     "skip": int,
@@ -190,6 +192,10 @@ def check(wanted: Mapping[str, Any]) -> None:
         raise invalid(f"A response's status is 400 to 599, not {wanted['status']!r}.")
     if wanted["kind"] == RESPONSE and not wanted.keys() & EFFECTS:
         raise invalid(f"A response fault needs an effect: {', '.join(EFFECTS)}.")
+    if wanted["kind"] == BUILD and wanted.get("status", ENDS[0]) not in ENDS:
+        raise invalid(f"A build ends with one of {', '.join(ENDS)}, not {wanted['status']!r}.")
+    if wanted.get("rate", 0) > 1:
+        raise invalid(f"A fault's rate is 1 at most, not {wanted['rate']!r}.")
     for name in ("times", "skip", "after", "within", "delay", "rate", "after_bytes"):
         if wanted.get(name, 0) < 0:
             raise invalid(f"The fault's {name} cannot be below 0, as {wanted[name]!r} is.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,11 +151,19 @@ def changed(job: Document, body: Document, mask: str) -> Document:
     paths = mask.split(",") if mask else [name for name in body if name != "name"]
     for path in paths:
         first, *rest = [schema.camel(part) for part in path.strip().split(".")]
-        if first not in CHANGEABLE or len(rest) > 1:
+        if first not in CHANGEABLE or (rest and rest not in [[name] for name in _fields(first)]):
             raise invalid(f"Invalid mask for Job: {path}")
         _take(wanted, body, [first, *rest])
-    given = [name for name in TARGETS if name in body]
+    named = {schema.camel(path.strip().split(".")[0]) for path in paths}
+    given = [name for name in TARGETS if name in body and name in named]
     return {name: value for name, value in wanted.items() if name not in TARGETS or name in (given or [name])}
+
+
+def _fields(name: str) -> Collection[str]:
+    """What a field of a job has in it, where it is a message."""
+    schemas = schema.discovery("cloudscheduler", "v1")["schemas"]
+    kind = schemas["Job"]["properties"].get(name, {}).get("$ref", "")
+    return schemas[kind]["properties"] if kind else ()
 
 
 def _take(into: Document, source: Document, path: list[str]) -> None:

@@ -134,6 +134,7 @@ class StepRun:
         try:
             if self._stopped is not None:
                 _stop(group, command)
+            threading.Thread(target=_end_all, args=(group,), name="build-step", daemon=True).start()
             with group.stdout as stream:
                 for raw in stream:
                     self._tell([COLOUR.sub("", raw.rstrip(b"\r\n").decode(errors="replace"))])
@@ -204,6 +205,12 @@ def _hidden(step: Step) -> list[str]:
 def _step_status(status: str) -> str:
     """Of a step that was running when its build ended."""
     return status if status in ("TIMEOUT", "CANCELLED", "INTERNAL_ERROR", "EXPIRED") else "CANCELLED"
+
+
+def _end_all(group: ProcessGroup) -> None:
+    """When the command ends, end all that it left: in a container that goes with it, and holds no output."""
+    group.wait()
+    group.kill()
 
 
 def _stop(group: ProcessGroup, command: Command) -> None:

@@ -61,6 +61,7 @@ class Vertex:
         return JOBS.page(self._world.store, f"{parent}/customJobs/", call)
 
     def cancel(self, call: Call) -> Any:
+        schema.parse("aiplatform", version_of(call), "CancelCustomJobRequest", call.body, "")
         self._world.jobs.cancel(self._name(call))
         return {}
 

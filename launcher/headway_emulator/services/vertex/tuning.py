@@ -62,6 +62,8 @@ class TuningJobs:
         return self._world.tuning.get(self._name(call))
 
     def cancel(self, call: Call) -> Any:
+        request = "CancelHyperparameterTuningJobRequest"
+        schema.parse("aiplatform", version_of(call), request, call.body, "")
         self._world.tuning.cancel(self._name(call))
         return {}
 
