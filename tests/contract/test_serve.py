@@ -143,7 +143,11 @@ def test_it_says_how_to_point_clients_at_it(alone: Alone) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_a_signal_ends_it_in_order_with_its_storage_server(alone: Alone, number: signal.Signals) -> None:
-    process = alone.serve("--port", "0", "--executor", "process")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the suite itself may run under nohup
+    try:
+        process = alone.serve("--port", "0", "--executor", "process")
+    finally:
+        signal.signal(signal.SIGHUP, before)
     storage = storage_process(process)
     process.send_signal(number)
     assert process.wait(10) == 0
