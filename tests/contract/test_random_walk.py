@@ -143,6 +143,8 @@ class Walk:
 
     def kill(self) -> None:
         """With the process executor the replicas die too, which the next emulator accounts for as lost."""
+        if self.emulator.executor == "process":
+            self.take_in()  # a replica that ended just before would be told from those by nobody
         self.emulator.kill()
         self.emulator.start()
         if self.emulator.executor == "process":

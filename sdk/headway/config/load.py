@@ -149,13 +149,19 @@ def _set(values: dict[str, Any], path: KeyPath, value: Any) -> bool:
 
 
 def _take_out(values: dict[str, Any], changes: Sequence[words.Change]) -> None:
-    """Vary no argument that a word gives one value."""
+    """Vary no argument that a word gives one value, nor by the file's text where a word gives another.
+
+    The file may name an argument with `args.` before it.
+    """
     section = values.get("sweep")
     varied = section.get("parameters") if isinstance(section, dict) else None
     if isinstance(varied, dict):
         for change in changes:
             if change.path[0] == "args" and len(change.path) > 1:
                 varied.pop(change.path[1], None)
+                varied.pop(f"args.{change.path[1]}", None)
+            elif change.path[:2] == ("sweep", "parameters") and len(change.path) > 2:
+                varied.pop(f"args.{change.path[2]}", None)
 
 
 def _without_blanks(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:

@@ -85,14 +85,27 @@ def assumed(
         raise InputError("--takes must be longer than nothing", hint="write for example --takes 2h")
     begin = _time(schedule, start, "--from") if start else now.replace(microsecond=0)
     arrivals = [_time(schedule, text, "--data-at") for text in data_at]
+    if early := next((text for text, at in zip(data_at, arrivals, strict=True) if at < begin), None):
+        raise InputError(f"--data-at {early} is before the beginning", hint="--from says when that is")
     if data_every is not None:
         if data_every < timedelta(minutes=1):
             raise InputError(
                 "--data-every must be a minute at least", hint="write for example --data-every 30d"
             )
         arrivals += [begin + n * data_every for n in range(1, int(timedelta(days=days) / data_every) + 1)]
-    spans = tuple(sorted(_span(schedule, text) for text in outages))
-    return Assumed(begin, days, takes, usd_hour, tuple(sorted(arrivals)), spans)
+    spans = _joined(sorted(_span(schedule, text) for text in outages))
+    return Assumed(begin, days, takes, usd_hour, tuple(sorted(arrivals)), tuple(spans))
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """Those that overlap or meet as one: whoever is back at the end of one is not down by another."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _span(schedule: Schedule, text: str) -> Span:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from headway.errors import InputError, NotFound, RemoteError
 from headway.spec import layout
 from headway.spec.place import Place
-from headway.spec.promotion import CHAMPION
+from headway.spec.promotion import CHAMPION, is_alias
 from headway.tracking.registry import RegisteredModel, Registry, Version
 
 
@@ -81,15 +81,23 @@ def model(name: str, place: Place, *, limit: int = 20) -> ModelHistory:
 
 
 def promote(name: str, version: str, place: Place, *, alias: str = CHAMPION) -> Moved:
-    """Let the alias name a version, whatever its gates said. Raises NotFound where there is none."""
+    """Let the alias name a version, whatever its gates said. Raises InputError, NotFound."""
+    if not is_alias(alias):
+        raise InputError(
+            f"--alias: {alias!r} cannot be an alias", hint=f"write for example --alias {CHAMPION}"
+        )
     registry = _registry(place)
     with _known(place, name):
-        registry.version(name, version)
+        known = dict(registry.version(name, version).tags)
         before = registry.holder(name, alias)
     if before != version:
-        tags = {layout.TAG_REPLACED: before or "", layout.TAG_PROMOTED_BY: _person()}
+        tags = {layout.tag_replaced(alias): before or "", layout.TAG_PROMOTED_BY: _person()}
         registry.tag(name, version, tags)
-        _move(registry, name, alias, before, version)
+        try:
+            _move(registry, name, alias, before, version)
+        except RemoteError:
+            registry.tag(name, version, {key: known.get(key, "") for key in tags})
+            raise
     return Moved(name=name, alias=alias, version=version, before=before)
 
 
@@ -101,10 +109,10 @@ def rollback(name: str, place: Place, *, alias: str = CHAMPION) -> Moved:
     show = f"launch models show{place.words} {name}"
     if now is None:
         raise InputError(f"no version of {name} is {alias}", hint=f"see its versions: {show}")
-    before = registry.version(name, now).tags.get(layout.TAG_REPLACED)
+    before = registry.version(name, now).tags.get(layout.tag_replaced(alias))
     if not before:
         raise InputError(
-            f"version {now} of {name} replaced none: there is nothing to go back to",
+            f"version {now} of {name}, the {alias}, replaced none: there is nothing to go back to",
             hint=f"name one: launch models promote{place.words} {name} VERSION",
         )
     try:

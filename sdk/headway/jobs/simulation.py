@@ -261,7 +261,8 @@ class _Play:
             return
         first = call.first or call.at
         tries = enumerate(retries(self._schedule.overlap).waits(), 1)
-        later = next(((n, first + wait) for n, wait in tries if first + wait >= before.end), None)
+        times = ((n, first + wait) for n, wait in tries)
+        later = next(((n, at) for n, at in times if at >= before.end and self._back_at(at) == at), None)
         if later is None or (call.until is not None and later[1] >= call.until):
             gone = f"the tick of {self._told(call.tick)} waited for {_name(before)} in vain"
             self._note(call.until or before.end, "missed", gone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -128,7 +129,7 @@ def _number_at(document: bytes, key: str) -> float | None:
             value = value[int(part)] if isinstance(value, list) else value[part]
     except (ValueError, KeyError, TypeError, IndexError):
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if number else None
 
 

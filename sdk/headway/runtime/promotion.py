@@ -163,7 +163,7 @@ class Comparison:
 
     def _tag_before_move(self, before: str | None, version: str) -> None:
         """So whoever sees the alias there can go back."""
-        by = {layout.TAG_REPLACED: before or "", layout.TAG_PROMOTED_BY: self._plan.run_id}
+        by = {layout.tag_replaced(self._pin.alias): before or "", layout.TAG_PROMOTED_BY: self._plan.run_id}
         self._registry.tag(self._name, version, by)
 
     def _moved(self, before: str | None, version: str) -> Promoted:

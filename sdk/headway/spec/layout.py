@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from headway.spec.promotion import CHAMPION
+
 PLAN_VARIABLE = "HEADWAY_PLAN"
 """Set on the container: the gs:// address of plan.json. Nothing else crosses."""
 
@@ -34,7 +36,10 @@ TAG_RUN = "headway.run_id"
 TAG_MODEL = "headway.model"
 """A model version's tag: the gs:// address of the model, a folder's with a slash at the end."""
 TAG_REPLACED = "headway.replaced"
-"""A model version's tag: the version whose alias it took over, which a rollback goes back to."""
+"""A model version's tag: the version whose alias it took over, which a rollback goes back to.
+
+It is champion's; another alias has one of its own, `tag_replaced`.
+"""
 TAG_PROMOTED_BY = "headway.promoted_by"
 """A model version's tag: the run, or the person, that moved the alias to it."""
 TAG_ROLLED_BACK = "headway.rolled_back"
@@ -235,3 +240,8 @@ class TrainingVariables:
     NODES = "HEADWAY_NODES"
     RESUME = "HEADWAY_RESUME"
     """The checkpoint that a restarted run goes on from; absent on a first start."""
+
+
+def tag_replaced(alias: str) -> str:
+    """The tag of a version that has the alias: the version that had it before."""
+    return TAG_REPLACED if alias == CHAMPION else f"{TAG_REPLACED}.{alias}"

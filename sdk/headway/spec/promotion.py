@@ -29,6 +29,11 @@ _ROUNDING = 1e-9
 """0.95 - 0.93 is a little more than 0.02 as a computer counts."""
 
 
+def is_alias(text: str) -> bool:
+    """Whether MLflow takes it for an alias."""
+    return _ALIAS.fullmatch(text) is not None
+
+
 class Promotion(Section):
     """When the model of this run takes over: its gates, and the data that it is judged on."""
 
@@ -66,7 +71,7 @@ class Promotion(Section):
     @field_validator("better_than")
     @classmethod
     def _is_an_alias(cls, value: str | None) -> str | None:
-        if value is not None and not _ALIAS.fullmatch(value):
+        if value is not None and not is_alias(value):
             raise ValueError(f"{value!r} cannot be an alias; write for example  champion")
         return value
 

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from headway.spec.cron import check_expression, check_zone
-from headway.spec.section import Duration, Section
+from headway.spec.section import Duration, Number, Section, format_duration
 
 DataPolicy = Literal["latest", "pinned"]
 Overlap = Literal["skip", "queue", "replace"]
+SHORTEST_AGE = timedelta(minutes=5)
 
 
 def _address(text: str) -> str:
@@ -20,9 +21,28 @@ def _address(text: str) -> str:
         raise ValueError(
             f"{text!r} is no address on Cloud Storage; write gs://BUCKET/NAME, or a path in the bucket"
         )
-    if not text.removeprefix("gs://").strip("/"):
+    bucketless = text.startswith("gs://") and text.removeprefix("gs://").startswith("/")
+    if bucketless or not text.removeprefix("gs://").strip("/"):
         raise ValueError("it is empty; write gs://BUCKET/NAME, or a path in the bucket")
     return text
+
+
+def _object(address: str) -> str:
+    """Raises ValueError."""
+    bucket, _, name = address.removeprefix("gs://").partition("/")
+    if address.startswith("gs://") and not name:
+        raise ValueError(f"{address!r} names no object; write gs://{bucket}/NAME")
+    return address
+
+
+def _age(value: timedelta) -> timedelta:
+    """Raises ValueError for what would train without end: a model is older at the next look."""
+    if value < SHORTEST_AGE:
+        raise ValueError(
+            f"{format_duration(value)} is less than {format_duration(SHORTEST_AGE)}, from look to look; "
+            "leave it out where no model is too old"
+        )
+    return value
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -40,11 +60,11 @@ class DataTrigger(Section):
 class DriftTrigger(Section):
     """Start when a report says that the data has drifted."""
 
-    report: Address
+    report: Annotated[Address, AfterValidator(_object)]
     """A JSON document: gs://BUCKET/NAME, or a path in the bucket."""
     key: Annotated[str, Field(min_length=1)]
     """The dotted key of a number in it."""
-    over: float
+    over: Annotated[float, Field(allow_inf_nan=False), Number]
     """The run starts where the number is larger."""
 
 
@@ -70,7 +90,7 @@ class Schedule(Section):
     """While the run before still runs, a tick does nothing, waits for its end, or cancels it and runs."""
     always: bool = False
     """Run also where nothing changed since the last successful run."""
-    max_age: Duration | None = None
+    max_age: Annotated[Duration, AfterValidator(_age)] | None = None
     """Run where the last successful run is older, though nothing changed: `30d`."""
     triggers: Triggers = Triggers()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from headway.spec.parameter import Condition, Parameter, Value, item_of, parse, text_of
+from headway.spec.parameter import Condition, Parameter, Value, is_number, item_of, parse, text_of
 from headway.spec.section import Number, Section
 from headway.spec.unfit import Unfit
 
@@ -24,8 +24,20 @@ _GOALS: Mapping[str, Goal] = {"min": "min", "max": "max", "minimize": "min", "ma
 def _as_text(value: object) -> object:
     """A YAML list as the grammar's text; a number as the one value that it is."""
     if isinstance(value, list):
+        _check_items(value)
         return ",".join(item_of(item) for item in value)
     return text_of(value) if isinstance(value, bool | int | float) else value
+
+
+def _check_items(values: list[object]) -> None:
+    """Raises ValueError for what no argument can be: a trial would be given its name in words."""
+    for value in values:
+        if isinstance(value, list):
+            _check_items(value)
+        elif value is None or isinstance(value, Mapping):
+            raise ValueError(f"a value is {'nothing' if value is None else 'a mapping'}; quotes make it text")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a value is not finite; leave it out")
 
 
 def _parsable(text: str) -> str:
@@ -147,8 +159,7 @@ def pinned(sweep: Sweep | None, sweep_id: str) -> SweepPin:
             hint="name one that the training logs: --metric val_loss:min",
         )
     space = sweep.space
-    for parameter in space:
-        _check_parameter(parameter, space, sweep)
+    space = tuple(_settled(parameter, space, sweep) for parameter in space)
     trials = sweep.trials if sweep.trials is not None else _whole(sweep, space)
     name, _, goal = sweep.metric.rpartition(":")
     return SweepPin(
@@ -188,7 +199,8 @@ def _grid_size(parameter: Parameter, space: Sequence[Parameter]) -> int:
     )
 
 
-def _check_parameter(parameter: Parameter, space: Sequence[Parameter], sweep: Sweep) -> None:
+def _settled(parameter: Parameter, space: Sequence[Parameter], sweep: Sweep) -> Parameter:
+    """The parameter, its condition by its parent's own values. Raises Unfit."""
     key = f"sweep.parameters.{parameter.name}"
     if not parameter.name or re.search(r"\s|=", parameter.name):
         raise Unfit(key, f"{parameter.name!r} is no name of an argument", hint="leave out blanks and =")
@@ -200,13 +212,15 @@ def _check_parameter(parameter: Parameter, space: Sequence[Parameter], sweep: Sw
             f"a grid has no end over the continuous range {parameter}",
             hint="list its values, for example 0.001,0.003,0.01, or leave out the algorithm",
         )
-    if parameter.condition is not None:
-        _check_condition(key, parameter, parameter.condition, space)
+    if parameter.condition is None:
+        return parameter
+    condition = _settled_condition(key, parameter, parameter.condition, space)
+    return parameter.model_copy(update={"condition": condition})
 
 
-def _check_condition(
+def _settled_condition(
     key: str, parameter: Parameter, condition: Condition, space: Sequence[Parameter]
-) -> None:
+) -> Condition:
     known = {each.name: each for each in space}
     parent = known.get(condition.parent)
     if parent is None:
@@ -222,7 +236,8 @@ def _check_condition(
             f"it depends on {parent.name}, which is continuous: no value of it comes up for certain",
             hint="a condition is on whole numbers or listed values",
         )
-    if strange := [value for value in condition.values if value not in choices]:
+    own = [_own(parent, choices, value) for value in condition.values]
+    if strange := [value for value, found in zip(condition.values, own, strict=True) if found is None]:
         raise Unfit(
             key,
             f"it depends on {parent.name}={item_of(strange[0])}, and {parent.name} is {parent}",
@@ -230,6 +245,18 @@ def _check_condition(
         )
     if parameter.name in _ancestors(parameter, known):
         raise Unfit(key, "it depends on itself", hint="one of the conditions on the way must go")
+    return Condition(parent=parent.name, values=tuple(value for value in own if value is not None))
+
+
+def _own(parent: Parameter, choices: Sequence[Value], value: Value) -> Value | None:
+    """The parent's own value that is meant, None where it has none: true is not 1, and 1.0 is, of numbers."""
+    if parent.kind == "categorical":
+        return next((each for each in choices if type(each) is type(value) and each == value), None)
+    if not is_number(value) or not math.isfinite(value):
+        return None
+    if parent.kind == "integer":  # of which there may be billions
+        return int(value) if int(value) == value and int(value) in choices else None
+    return next((each for each in choices if each == value), None)
 
 
 def _ancestors(parameter: Parameter, known: Mapping[str, Parameter]) -> Iterator[str]:

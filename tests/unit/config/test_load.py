@@ -168,3 +168,13 @@ environment: {{env: {{RUN: "${{name}}"}}}}
 def test_a_region_flag_is_named_as_it_is_typed(read: Read) -> None:
     loaded = read("name: a\nentrypoint: train.py\n", resources__regions=["us-east1"])
     assert loaded.origins["resources.regions"] == "--region"
+
+
+def test_a_word_counts_over_a_sweeps_argument_that_the_file_writes_with_args_before_it(
+    read: Read,
+) -> None:
+    read(SMALL + "sweep: {metric: 'loss:min', trials: 3, parameters: {args.lr: '1e-4..1e-1', b: '1,2'}}")
+    for word, varied in (("args.lr=0.01", {"b": "1,2"}), ("args.lr=1..2", {"b": "1,2", "lr": "1..2"})):
+        sweep = load(Path("config.yaml"), [word], {}, sweep=True).spec.sweep
+        assert sweep is not None
+        assert sweep.parameters == varied

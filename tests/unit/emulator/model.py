@@ -226,12 +226,15 @@ class Model:
         job.launches[task] = job.launches.get(task, 0) + 1
 
     def lost_with_the_emulator(self) -> None:
-        """Replicas that are its child processes: their jobs fail, unless their end was settled before."""
+        """Replicas that are its child processes: their jobs fail, unless they were being ended already.
+
+        Those that were, for an outcome or to start anew, are only ended sooner.
+        """
         for name, job in self.jobs.items():
             if job.state not in FINAL | {"QUEUED"}:
                 job.running.clear()
-                settled = job.outcome if job.stopping else ""
-                job.stopping, job.outcome = True, settled or "FAILED"
+                if not job.stopping:
+                    job.stopping, job.outcome = True, "FAILED"
                 self._perhaps_over(name)
 
     def _fell(self, name: str, task: str, how: str, code: int) -> None:

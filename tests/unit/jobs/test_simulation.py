@@ -100,6 +100,15 @@ def test_over_an_outage_one_tick_is_made_up_for_and_the_others_are_missed() -> N
     ]
 
 
+def test_nothing_runs_while_cloud_scheduler_is_down_not_even_what_waited() -> None:
+    down = (START + timedelta(days=1, hours=4), START + timedelta(days=1, hours=20))
+    section = {"cron": "0 3 * * *", "overlap": "queue", "always": True}
+    timeline = play(section, outages=(down,), takes=timedelta(hours=30))
+    runs = [row.time for row in timeline.rows if row.what == "run"]
+    assert runs
+    assert not [time for time in runs if down[0] <= time < down[1]]
+
+
 def test_a_trigger_starts_a_run_once_the_data_has_been_still() -> None:
     timeline = play({"triggers": {"data": {"debounce": "10m"}}}, data=days(1.001, 3))
     assert told(timeline, "run") == ["02 00:15 run", "04 00:10 run"]
@@ -146,6 +155,14 @@ def test_times_without_an_offset_are_on_the_schedule_s_clock() -> None:
     assert found.start == datetime(2026, 6, 30, 22, tzinfo=UTC)
     assert found.data == (datetime(2026, 7, 2, 12, tzinfo=UTC),)
     assert found.outages == ((datetime(2026, 7, 2, 22, tzinfo=UTC), datetime(2026, 7, 4, 4, tzinfo=UTC)),)
+
+
+def test_outages_that_overlap_are_one_and_data_comes_after_the_beginning() -> None:
+    spans = ["2026-07-03..2026-07-05", "2026-07-04..2026-07-06", "2026-07-08..2026-07-09"]
+    found = given(start="2026-07-01", outages=spans)
+    assert [(start.day, end.day) for start, end in found.outages] == [(2, 5), (7, 8)]
+    with pytest.raises(InputError, match="--data-at 2020-01-01 is before the beginning"):
+        given(start="2026-07-01", data_at=["2026-07-02", "2020-01-01"])
 
 
 def test_data_every_so_often_comes_from_the_beginning_on() -> None:

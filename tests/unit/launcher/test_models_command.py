@@ -121,6 +121,23 @@ def test_a_second_promotion_of_the_champion_changes_nothing(
     assert registry.tags["2"]["headway.replaced"] == "1"
 
 
+def test_another_alias_leaves_the_champion_its_way_back(registry: MemoryRegistry) -> None:
+    assert run(["models", "promote", "digits", "2", "--alias", "staging", "--local"]) == 0
+    assert run(["models", "promote", "digits", "1", "--alias", "staging", "--local"]) == 0
+    assert run(["models", "rollback", "digits", "--local"]) == 0
+    assert registry.aliases == {"champion": "1", "staging": "1"}
+    assert run(["models", "rollback", "digits", "--alias", "staging", "--local"]) == 0
+    assert registry.aliases == {"champion": "1", "staging": "2"}
+
+
+def test_a_promotion_that_fails_leaves_the_way_back(registry: MemoryRegistry, capsys: Capture) -> None:
+    assert run(["models", "promote", "digits", "2", "--alias", "latest", "--local"]) == 2
+    assert "'latest' cannot be an alias" in capsys.readouterr().err
+    registry.aliases, registry.intrudes = {"champion": "3"}, "1"
+    assert run(["models", "promote", "digits", "2", "--local"]) != 0
+    assert registry.tags["2"]["headway.replaced"] == "1"
+
+
 def test_an_alias_that_nobody_had_is_given(registry: MemoryRegistry) -> None:
     assert run(["models", "promote", "digits", "3", "--alias", "staging", "--local"]) == 0
     assert registry.aliases == {"champion": "2", "staging": "3"}

@@ -47,6 +47,11 @@ def test_without_triggers_and_age_there_is_nothing_to_watch() -> None:
         ("  cron: 0 3 * * 1\n  tz: Europe/Zurch\n", "5:7", "did you mean Europe/Zurich?"),
         ("  cron: 0 3 * * 1\n  overlap: wait\n", "5:12", "it should be 'skip', 'queue' or 'replace'"),
         ("  cron: 0 3 * * 1\n  max_age: soon\n", "5:12", "'soon' is no duration"),
+        ("  cron: 0 3 * * 1\n  max_age: 0\n", "5:12", "0s is less than 5m, from look to look"),
+        ("  triggers:\n    drift: {report: r, key: a, over: .inf}\n", "5:38", "finite number"),
+        ("  triggers:\n    drift: {report: r, key: a, over: true}\n", "5:38", "true is no number"),
+        ("  triggers:\n    drift: {report: 'gs://b', key: a, over: 1}\n", "5:21", "'gs://b' names no object"),
+        ("  triggers:\n    data: {prefix: 'gs:///x'}\n", "5:20", "it is empty"),
         ("  cron: 0 3 * * 1\n  crom: 1\n", "5:3", "did you mean schedule.cron?"),
         ("  tz: UTC\n", "", "nothing would start it"),
         (

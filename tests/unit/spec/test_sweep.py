@@ -75,6 +75,15 @@ def test_a_metrics_own_name_may_have_a_colon() -> None:
         ),
         ({"parameters": {"a": "1..2 if b=z", "b": "x,y"}}, "sweep.parameters.a", "b=z, and b is x,y"),
         ({"parameters": {"a": "1..2 if b=9", "b": "1..5"}}, "sweep.parameters.a", "b=9, and b is 1..5"),
+        ({"parameters": {"a": "1..2 if b=1", "b": "true,false"}}, "sweep.parameters.a", "b=1, and b is true"),
+        (
+            {"parameters": {"a": "1..2 if b=1.0", "b": "1,adam"}},
+            "sweep.parameters.a",
+            "b=1.0, and b is 1,adam",
+        ),
+        ({"parameters": {"a": "1..2 if b=true", "b": "1,2"}}, "sweep.parameters.a", "b=true, and b is 1,2"),
+        ({"parameters": {"a": "1..2 if b=true", "b": "0..3"}}, "sweep.parameters.a", "b=true, and b is 0..3"),
+        ({"parameters": {"a": "1..2 if b=1.5", "b": "0..3"}}, "sweep.parameters.a", "b=1.5, and b is 0..3"),
         ({"parameters": {"a": "1,2 if b=1", "b": "1,2 if a=1"}}, "sweep.parameters.a", "depends on itself"),
     ],
 )
@@ -85,6 +94,31 @@ def test_a_sweep_that_cannot_be_names_the_key_at_fault(
         pinned(Sweep.model_validate(section(**changed)), "s")
     assert error.value.key == key
     assert error.value.hint
+
+
+def test_a_condition_is_on_its_parents_own_values() -> None:
+    made = {"a": "1..2 if b=2.0", "b": "1..1000000000", "c": "1..2 if d=1", "d": "0.5,1.0"}
+    a, _, c, _ = pinned(Sweep.model_validate(section(parameters=made)), "s").parameters
+    assert a.condition is not None
+    assert c.condition is not None
+    assert [(type(value), value) for value in (*a.condition.values, *c.condition.values)] == [
+        (int, 2),
+        (float, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["adam", None], "a value is nothing; quotes make it text"),
+        ([{"a": 1}, {"b": 2}], "a value is a mapping"),
+        ([float("nan"), 1], "a value is not finite"),
+        ([[1, 2], [None, 3]], "a value is nothing"),
+    ],
+)
+def test_what_no_argument_can_be_is_no_value(values: list[object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Sweep.model_validate(section(parameters={"x": values}))
 
 
 def test_without_a_section_there_is_nothing_to_vary() -> None:
