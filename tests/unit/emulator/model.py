@@ -136,6 +136,11 @@ class Model:
             due[1]()
         self.now = target
 
+    def next_moment(self) -> float:
+        """When something happens by itself next."""
+        due = self._next_due()
+        return float("inf") if due is None else due[0]
+
     def restarted(self) -> None:
         """Another emulator looks for machines at once."""
         for name, job in tuple(self.jobs.items()):
