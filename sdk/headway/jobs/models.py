@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from headway.errors import InputError, NotFound, RemoteError
 from headway.spec import layout
 from headway.spec.place import Place
-from headway.spec.promotion import CHAMPION, is_alias
+from headway.spec.promotion import CHAMPION, is_alias, tag_replaced
 from headway.tracking.registry import RegisteredModel, Registry, Version
 
 
@@ -91,7 +91,7 @@ def promote(name: str, version: str, place: Place, *, alias: str = CHAMPION) -> 
         known = dict(registry.version(name, version).tags)
         before = registry.holder(name, alias)
     if before != version:
-        tags = {layout.tag_replaced(alias): before or "", layout.TAG_PROMOTED_BY: _person()}
+        tags = {tag_replaced(alias): before or "", layout.TAG_PROMOTED_BY: _person()}
         registry.tag(name, version, tags)
         try:
             _move(registry, name, alias, before, version)
@@ -109,7 +109,7 @@ def rollback(name: str, place: Place, *, alias: str = CHAMPION) -> Moved:
     show = f"launch models show{place.words} {name}"
     if now is None:
         raise InputError(f"no version of {name} is {alias}", hint=f"see its versions: {show}")
-    before = registry.version(name, now).tags.get(layout.tag_replaced(alias))
+    before = registry.version(name, now).tags.get(tag_replaced(alias))
     if not before:
         raise InputError(
             f"version {now} of {name}, the {alias}, replaced none: there is nothing to go back to",

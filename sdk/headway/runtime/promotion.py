@@ -28,7 +28,7 @@ from headway.runtime.store import Stores
 from headway.spec import layout
 from headway.spec.layout import ContainerLayout
 from headway.spec.plan import Plan
-from headway.spec.promotion import Metrics, Promoted, PromotePin, judge
+from headway.spec.promotion import Metrics, Promoted, PromotePin, judge, tag_replaced
 from headway.spec.status import ModelVersion
 from headway.tracking.registry import Registry, Version
 
@@ -163,7 +163,7 @@ class Comparison:
 
     def _tag_before_move(self, before: str | None, version: str) -> None:
         """So whoever sees the alias there can go back."""
-        by = {layout.tag_replaced(self._pin.alias): before or "", layout.TAG_PROMOTED_BY: self._plan.run_id}
+        by = {tag_replaced(self._pin.alias): before or "", layout.TAG_PROMOTED_BY: self._plan.run_id}
         self._registry.tag(self._name, version, by)
 
     def _moved(self, before: str | None, version: str) -> Promoted:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from headway.spec.promotion import CHAMPION
-
 PLAN_VARIABLE = "HEADWAY_PLAN"
 """Set on the container: the gs:// address of plan.json. Nothing else crosses."""
 
@@ -38,7 +36,7 @@ TAG_MODEL = "headway.model"
 TAG_REPLACED = "headway.replaced"
 """A model version's tag: the version whose alias it took over, which a rollback goes back to.
 
-It is champion's; another alias has one of its own, `tag_replaced`.
+It is champion's; another alias has one of its own.
 """
 TAG_PROMOTED_BY = "headway.promoted_by"
 """A model version's tag: the run, or the person, that moved the alias to it."""
@@ -240,8 +238,3 @@ class TrainingVariables:
     NODES = "HEADWAY_NODES"
     RESUME = "HEADWAY_RESUME"
     """The checkpoint that a restarted run goes on from; absent on a first start."""
-
-
-def tag_replaced(alias: str) -> str:
-    """The tag of a version that has the alias: the version that had it before."""
-    return TAG_REPLACED if alias == CHAMPION else f"{TAG_REPLACED}.{alias}"

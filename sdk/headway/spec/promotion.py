@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from headway.spec.layout import TAG_REPLACED
 from headway.spec.section import Section, Timeout, parse_duration
 
 CHAMPION = "champion"
@@ -32,6 +33,11 @@ _ROUNDING = 1e-9
 def is_alias(text: str) -> bool:
     """Whether MLflow takes it for an alias."""
     return _ALIAS.fullmatch(text) is not None
+
+
+def tag_replaced(alias: str) -> str:
+    """The tag of a version that has the alias: the version that had it before."""
+    return TAG_REPLACED if alias == CHAMPION else f"{TAG_REPLACED}.{alias}"
 
 
 class Promotion(Section):
