@@ -112,7 +112,7 @@ def rollback(name: str, place: Place, *, alias: str = CHAMPION) -> Moved:
     before = registry.version(name, now).tags.get(tag_replaced(alias))
     if not before:
         raise InputError(
-            f"version {now} of {name}, the {alias}, replaced none: there is nothing to go back to",
+            f"version {now} of {name} replaced none: there is nothing to go back to",
             hint=f"name one: launch models promote{place.words} {name} VERSION",
         )
     try:
