@@ -131,10 +131,11 @@ class StepRun:
         with self._lock:
             self._running = (group, command)
         self.hold.release()
+        reaper = threading.Thread(target=_end_all, args=(group,), name="build-step", daemon=True)
+        reaper.start()
         try:
             if self._stopped is not None:
                 _stop(group, command)
-            threading.Thread(target=_end_all, args=(group,), name="build-step", daemon=True).start()
             with group.stdout as stream:
                 for raw in stream:
                     self._tell([COLOUR.sub("", raw.rstrip(b"\r\n").decode(errors="replace"))])
@@ -143,7 +144,8 @@ class StepRun:
             self.hold = self._site.clock.working()
             with self._lock:
                 self._running = None
-            group.forget()
+            group.forget()  # whatever is left of it, so that the reaper ends as well
+            reaper.join(STOP_SECONDS)
 
     def _time_up(self, seconds: float) -> None:
         """In the clock's thread, which only hands on; time waits until the step has been told."""
