@@ -30,9 +30,9 @@ def _start_lightly() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code. The version is told before anything is imported."""
     if arguments in (["--version"], ["version"]):
-        from headway_launcher.version import version
+        from headway import __version__
 
-        sys.stdout.write(f"headway {version()}\n")
+        sys.stdout.write(f"headway {__version__}\n")
         return 0
     from headway_launcher import failures
 

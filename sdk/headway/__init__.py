@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from headway.spec.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from headway.errors import HeadwayError
     from headway.jobs.notebook import attach, attach_sweep, doctor, plan, runs, submit, sweep

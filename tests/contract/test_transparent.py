@@ -129,6 +129,23 @@ def test_the_logging_client_writes_and_reads_with_its_default_transport(emulator
     assert python(emulator, program) == ["True [({'step': 7.0}, 'WARNING')]"]
 
 
+def test_a_plain_session_goes_through_the_proxy_and_trusts_the_certificates_that_are_named(
+    emulator: Emulator,
+) -> None:
+    """Headway's own REST calls, with no endpoint given to them: as from behind a company's proxy."""
+    program = f"""
+    from headway.cloud import projects
+    from headway.cloud.session import Session
+    from headway.cloud.storage import ObjectStore
+    session = Session("{PROJECT}", "us-central1")
+    print(projects.project(session).number)
+    store = ObjectStore(session, "{BUCKET}")
+    store.write("by/session", b"seen")
+    print(b"".join(store.stream("by/session")), store.exists("by/session"), store.exists("by/nobody"))
+    """
+    assert python(emulator, program) == [NUMBER, "b'seen' True False"]
+
+
 def test_a_log_is_tailed_over_grpc(emulator: Emulator) -> None:
     """TailLogEntries gives what is written after it began, until the client leaves."""
     program = f"""

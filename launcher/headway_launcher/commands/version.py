@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headway import __version__
 from headway_launcher.options import Json
-from headway_launcher.version import version as installed
 
 
 def version(as_json: Json = False) -> None:
@@ -12,6 +12,6 @@ def version(as_json: Json = False) -> None:
 
     out = screen(as_json=as_json)
     if as_json:
-        out.document({"version": installed()})
+        out.document({"version": __version__})
     else:
-        out.line(f"headway {installed()}")
+        out.line(f"headway {__version__}")

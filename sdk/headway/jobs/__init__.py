@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headway.jobs.images import cancel_build
     from headway.jobs.listing import runs, sweeps
-    from headway.jobs.planning import Preview, PreviewStep, check, plan, preview
+    from headway.jobs.planning import Preview, PreviewStep, plan, preview
+    from headway.jobs.preparing import check
     from headway.jobs.progress import Progress
     from headway.jobs.pushing import push_data
     from headway.jobs.run import Output, Run, RunView, attach
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "images": ("cancel_build",),
     "listing": ("runs", "sweeps"),
-    "planning": ("Preview", "PreviewStep", "check", "plan", "preview"),
+    "planning": ("Preview", "PreviewStep", "plan", "preview"),
+    "preparing": ("check",),
     "progress": ("Progress",),
     "run": ("Output", "Run", "RunView", "attach"),
     "submission": ("submit",),

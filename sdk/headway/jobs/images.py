@@ -13,7 +13,7 @@ from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
 from headway.errors import BuildFailed, DeadlinePassed, RemoteError, interruptible
 from headway.jobs.patience import patiently
-from headway.jobs.planning import Prepared
+from headway.jobs.preparing import Prepared
 from headway.jobs.progress import Progress
 from headway.source import assets
 from headway.spec.place import Place

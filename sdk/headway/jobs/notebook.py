@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headway.config.profile import default_state, find_place
 from headway.errors import InputError
-from headway.jobs import listing, planning, run, submission, sweep_submission
+from headway.jobs import listing, planning, preparing, run, submission, sweep_submission
 from headway.jobs import sweep as sweeping
 from headway.jobs.doctor import Report, examine
 from headway.jobs.planning import Preview
@@ -42,7 +42,7 @@ def submit(
     `local=True` uses the local stack and starts it where it is not up. Raises HeadwayError.
     """
     path, flags, overrides = Path(config), _flags(gpu, spot), _words(overrides)
-    planning.check(path, overrides, flags)
+    preparing.check(path, overrides, flags)
     return submission.submit(
         path,
         overrides=overrides,
@@ -75,7 +75,7 @@ def sweep(
     given = {"sweep.metric": metric, "sweep.trials": trials, "sweep.parallel": parallel}
     flags = {key: value for key, value in given.items() if value is not None} | _flags(gpu, spot)
     path, words = Path(config), _words(overrides)
-    planning.check(path, words, flags, sweep=True)
+    preparing.check(path, words, flags, sweep=True)
     return sweep_submission.start_sweep(
         path,
         overrides=words,

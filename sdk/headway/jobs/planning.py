@@ -1,74 +1,23 @@
-"""From a config to a plan, and what a submit of it would do. Nothing here changes anything."""
+"""`launch plan`: everything that a submit would do, and why. Nothing here changes anything."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headway.cloud.asking import ask
 from headway.cloud.services import Services
 from headway.cloud.storage import ObjectStore
-from headway.config import Loaded, check_files, load
 from headway.config.profile import look_for_place
-from headway.data import transfer
-from headway.data.pins import read_pins
-from headway.errors import DataNotReady, NotFound
+from headway.errors import NotFound
 from headway.jobs import outlook
-from headway.source.bundle import Bundle, pack
-from headway.source.environment import EnvironmentSource, describe
+from headway.jobs.preparing import Found, Prepared, prepare, prepare_and_ask
 from headway.spec.place import UNSTARTED, Place
-from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, image_uri, make_plan, make_sweep_plan
-from headway.spec.sweep import pinned
-from headway.spec.unfit import Unfit
+from headway.spec.plan import Plan
 
 Action = Literal["build", "upload", "reuse", "create", "attach", "missing", "unknown"]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A job made ready on the laptop: its plan, and the sources that the plan's digests name."""
-
-    loaded: Loaded
-    place: Place
-    bundle: Bundle
-    environment: EnvironmentSource
-    plan: Plan
-
-    def again(self, number: int) -> Prepared:
-        """The same content as another run: the `number`th."""
-        pins = self.plan
-        made = make_sweep_plan if pins.sweep else make_plan
-        plan = made(
-            self.loaded.spec,
-            self.place,
-            code=pins.code,
-            image=pins.image,
-            data=pins.data,
-            again=number,
-            facts=self.loaded.facts,
-        )
-        return replace(self, plan=plan)
-
-    @property
-    def push_command(self) -> str:
-        """What sends this job's data, as it is to be typed."""
-        return f"launch data push{self.place.words} {shlex.quote(str(self.loaded.path))}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the place already holds of a plan."""
-
-    image: bool
-    bundle: bool
-    data_missing: tuple[str, ...]
-    claimed: bool
 
 
 @dataclass(frozen=True)
@@ -109,93 +58,6 @@ class Preview:
         return "\n".join(lines)
 
 
-def check(
-    config: Path,
-    overrides: Sequence[str] = (),
-    flags: Mapping[str, object] | None = None,
-    *,
-    sweep: bool = False,
-) -> Loaded:
-    """Read the config and look for the files that it names: all that can be wrong wherever it runs.
-
-    To be called before a place is found, which may mean that a stack is started. Raises ConfigError.
-    """
-    loaded = load(config, overrides, flags or {}, sweep=sweep)
-    check_files(loaded)
-    if sweep:
-        with _located(loaded):
-            pinned(loaded.spec.sweep, "")
-    return loaded
-
-
-@contextmanager
-def _located(loaded: Loaded) -> Iterator[None]:
-    """What cannot be had is told with the place in the config that asks for it."""
-    try:
-        yield
-    except Unfit as error:
-        raise loaded.error(error.key, error.message, hint=error.hint) from error
-
-
-def prepare(
-    config: Path,
-    *,
-    overrides: Sequence[str] = (),
-    flags: Mapping[str, object] | None = None,
-    place: Place,
-    sweep: bool = False,
-) -> Prepared:
-    """Read the config, pack the code, digest the environment and pin the data. Raises InputError."""
-    loaded = check(config, overrides, flags, sweep=sweep)
-    spec = loaded.spec
-    pins = read_pins(loaded.root, spec.data) + _holdout(loaded)
-    bundle = pack(loaded.root, exclude=[*spec.tracked, *_wheels(loaded)])
-    if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
-        raise loaded.error(
-            "entrypoint",
-            f"{spec.entrypoint} would not be in the code that is sent: it is ignored",
-            hint="take it out of .gitignore or .headwayignore",
-        )
-    environment = describe(spec.environment, loaded.root)
-    code = CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size)
-    uri = image_uri(place, environment.digest)
-    image = ImagePin(digest=environment.digest, base=spec.environment.base, uri=uri)
-    made = make_sweep_plan if sweep else make_plan
-    with _located(loaded):
-        plan = made(spec, place, code=code, image=image, data=pins, facts=loaded.facts)
-    return Prepared(loaded, place, bundle, environment, plan)
-
-
-def _holdout(loaded: Loaded) -> tuple[DataPin, ...]:
-    """The pin of what models are compared on, unless it is among the data."""
-    extra = loaded.spec.tracked[len(loaded.spec.data) :]
-    try:
-        return read_pins(loaded.root, extra)
-    except DataNotReady as error:
-        message = error.message.removeprefix("data: ")
-        raise loaded.error("promote.on", message, hint=error.hint) from error
-
-
-def _wheels(loaded: Loaded) -> list[str]:
-    """The wheelhouse as a path in the project: it goes into the image's build, not into the code."""
-    folder = loaded.spec.environment.wheelhouse
-    return [os.path.relpath(loaded.root / folder, loaded.root)] if folder else []
-
-
-def look_up(prepared: Prepared, services: Services) -> Found:
-    """Ask the place what it already holds: four questions at once, each with its own deadline."""
-    plan, store = prepared.plan, services.store
-
-    def missing() -> tuple[str, ...]:
-        return tuple(pin.path for pin in transfer.missing(plan.data, plan.data_remote, services.bucket))
-
-    image = ask(lambda: services.image_digest(plan.image.uri))
-    bundle = ask(lambda: store.exists(plan.layout.bundle(plan.code.digest)))
-    data = ask(missing)
-    claim = ask(lambda: store.exists(plan.name_in_bucket))
-    return Found(image.result() is not None, bundle.result(), data.result(), claim.result())
-
-
 def plan(
     config: Path,
     *,
@@ -210,11 +72,18 @@ def plan(
 
     With `reachable` false (a local stack that is not up) nothing is asked and the steps read `unknown`.
     """
-    prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep)
     if not reachable:
+        prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep)
         return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
     services = services or Services(place)
-    found = look_up(prepared, services)
+    prepared, found = prepare_and_ask(
+        config, overrides=overrides, flags=flags, services=services, sweep=sweep
+    )
+    return seen(prepared, found, services)
+
+
+def seen(prepared: Prepared, found: Found, services: Services) -> Preview:
+    """What a submit of it would do where that was found."""
     why = "" if found.image else _why_built(prepared, services.store)
     return Preview(prepared.plan, _steps(prepared, found, why))
 

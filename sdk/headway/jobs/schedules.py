@@ -20,7 +20,7 @@ from headway.cloud.scheduler import ClockJob
 from headway.cloud.services import Services
 from headway.config import Loaded
 from headway.errors import ConfigError, HeadwayError, InputError, NotFound, RemoteError, Unreadable
-from headway.jobs import planning, submission, ticks
+from headway.jobs import preparing, submission, ticks
 from headway.jobs.past import runs_of
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.triggers import events
@@ -81,7 +81,7 @@ class TickView(BaseModel):
 
 def check(config: Path, overrides: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Loaded:
     """Read the config, which must have a schedule; before a place is found. Raises ConfigError."""
-    loaded = planning.check(config, overrides, flags)
+    loaded = preparing.check(config, overrides, flags)
     if loaded.spec.schedule is None:
         raise ConfigError(
             "there is no schedule in it",
@@ -117,10 +117,9 @@ def create(
     section = check(config, overrides, flags).spec.schedule
     assert section is not None
     account = _account(place)
-    prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
     services = services or Services(place)
+    prepared, found = preparing.prepare_and_ask(config, overrides=overrides, flags=flags, services=services)
     name = prepared.plan.name
-    found = planning.look_up(prepared, services)
     version = last_version(name, services) if section.data == "latest" else None
     if version is not None:  # not the version here is asked for, but the one pushed last
         pushed = {pin.path for pin in version.pins}

@@ -16,10 +16,10 @@ from headway.errors import (
     NotFound,
     interruptible,
 )
-from headway.jobs import attempts, lookup, planning
+from headway.jobs import attempts, lookup
 from headway.jobs.claim import Claim, same_run
 from headway.jobs.images import build_image
-from headway.jobs.planning import Found, Prepared
+from headway.jobs.preparing import Found, Prepared, prepare_and_ask
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.run import Run
 from headway.spec.place import Place
@@ -43,9 +43,8 @@ def submit(
     """
     progress = progress or Silent()
     with interruptible("stopped before any job was created", "nothing goes on running"):
-        prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
         services = services or Services(place)
-        found = planning.look_up(prepared, services)
+        prepared, found = prepare_and_ask(config, overrides=overrides, flags=flags, services=services)
         if found.claimed and not again and (known := running(prepared.plan, services, progress)):
             return Run(known[0], services, job=known[1])
         provide(prepared, found, services, progress)

@@ -12,9 +12,9 @@ from headway.cloud.services import Services
 from headway.config import relaid
 from headway.config.facts import facts
 from headway.errors import InputError, NotFound, interruptible
-from headway.jobs import attempts, planning, submission, sweep_tracking
+from headway.jobs import attempts, submission, sweep_tracking
 from headway.jobs.claim import read_sweep
-from headway.jobs.planning import Prepared
+from headway.jobs.preparing import Prepared, prepare_and_ask
 from headway.jobs.progress import Progress, Silent
 from headway.jobs.provided import lost
 from headway.jobs.run import Run
@@ -52,14 +52,15 @@ def start_sweep(
         )
     progress = progress or Silent()
     with interruptible("stopped before any tuning job was created", "nothing goes on running"):
-        prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place, sweep=True)
         services = services or Services(place)
+        prepared, found = prepare_and_ask(
+            config, overrides=overrides, flags=flags, services=services, sweep=True
+        )
         plan, last = prepared.plan, 0
         if not again:
             plan = _last_begun(prepared, services) if resume else plan
             if last := last_attempt(plan, services):
                 plan = read_sweep(plan.run_id, services, last)
-        found = planning.look_up(prepared, services)
         if last and (known := submission.running(plan, services, progress)):
             sweep = Sweep(known[0], services)
             further = _further(sweep, services, progress) if resume else None

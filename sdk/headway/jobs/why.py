@@ -15,7 +15,8 @@ from headway.cloud.services import Services
 from headway.errors import NotFound
 from headway.jobs import planning
 from headway.jobs.claim import read_plan, same_run
-from headway.jobs.planning import Prepared, PreviewStep
+from headway.jobs.planning import PreviewStep
+from headway.jobs.preparing import Prepared, prepare_and_ask
 from headway.spec import layout
 from headway.spec.place import Place
 from headway.spec.plan import Plan
@@ -85,13 +86,13 @@ def why_anew(
 ) -> Why:
     """What a submit would build, send or run anew, and what differs from the last run of that name."""
     services = services or Services(place)
-    prepared = planning.prepare(config, overrides=overrides, flags=flags, place=place)
-    steps = planning.plan(config, overrides=overrides, flags=flags, place=place, services=services).steps
+    prepared, found = prepare_and_ask(config, overrides=overrides, flags=flags, services=services)
+    steps = planning.seen(prepared, found, services).steps
     last = _last_run(prepared.plan, services)
     if last is None:
         return Why(None, prepared.plan.run_id, (), steps)
-    found = tuple(_differences(_of_run(last, services), _of_project(prepared)))
-    return Why(last.run_id, prepared.plan.run_id, found, steps)
+    differences = tuple(_differences(_of_run(last, services), _of_project(prepared)))
+    return Why(last.run_id, prepared.plan.run_id, differences, steps)
 
 
 def _last_run(plan: Plan, services: Services) -> Plan | None:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from headway.errors import ConfigError
 from headway.source import archive, assets
 from headway.source.lockfile import read_lockfile
 from headway.spec.job import Environment
+from headway.spec.version import __version__
 
 _CONTAINER_SIDE = ("spec", "cloud", "data", "tracking", "lightning", "runtime")
 _LAPTOP_ONLY = (
@@ -24,6 +24,11 @@ _LAPTOP_ONLY = (
     *("data/changes", "data/dvc_push", "data/pins", "data/tracked"),
 )
 """Modules of these rooms that no container imports: an edit to one of them builds no image."""
+_ENTRY_POINTS = dict.fromkeys(
+    ("lightning.pytorch.callbacks_factory", "pytorch_lightning.callbacks_factory"),
+    "headway = headway.lightning.automatic:callbacks",
+)
+"""As pyproject.toml has them: where Lightning looks for callbacks. Installed packages are slow to search."""
 _CONTAINER_FILES = ("__init__.py", "errors.py", "py.typed")
 _SUFFIXES = (".py", ".toml")
 _CHUNK = 1 << 20
@@ -111,14 +116,9 @@ def _runtime() -> dict[str, bytes]:
 
 def _dist_info() -> dict[str, bytes]:
     """Written anew: an editable install has none beside the package. The laptop's commands are left out."""
-    own = metadata.distribution("headway")
-    folder = f"headway-{own.version}.dist-info"
-    groups: dict[str, list[str]] = {}
-    for entry in own.entry_points:
-        if entry.value.startswith("headway."):
-            groups.setdefault(entry.group, []).append(f"{entry.name} = {entry.value}\n")
-    points = "\n".join(f"[{group}]\n{''.join(sorted(lines))}" for group, lines in sorted(groups.items()))
-    described = f"Metadata-Version: 2.1\nName: headway\nVersion: {own.version}\n"
+    folder = f"headway-{__version__}.dist-info"
+    described = f"Metadata-Version: 2.1\nName: headway\nVersion: {__version__}\n"
+    points = "\n".join(f"[{group}]\n{entry}\n" for group, entry in _ENTRY_POINTS.items())
     return {f"{folder}/METADATA": described.encode(), f"{folder}/entry_points.txt": points.encode()}
 
 

@@ -8,11 +8,11 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
 from headway.source import assets
+from headway.spec.version import __version__
 
 _ROOMS = ("spec", "cloud")
 _JOBS = (
@@ -55,7 +55,7 @@ def describe() -> FunctionSource:
     members = {f"headway/{path.relative_to(package).as_posix()}": path.read_bytes() for path in found}
     members["main.py"] = assets.read("function/main.py")
     members["requirements.txt"] = assets.read("function/requirements.txt")
-    members["headway/VERSION"] = f"{metadata.version('headway')}\n".encode()
+    members["headway/VERSION"] = f"{__version__}\n".encode()
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
     content = json.dumps(digests, sort_keys=True, separators=(",", ":")).encode()
     return FunctionSource(hashlib.sha256(content).hexdigest(), members)

@@ -9,7 +9,7 @@ import pytest
 
 from headway.config import check_files
 from headway.errors import ConfigError
-from headway.jobs.planning import prepare
+from headway.jobs.preparing import prepare
 from headway.spec.place import UNSTARTED
 
 from .conftest import Read, Refused

@@ -15,7 +15,7 @@ import requests
 from headway.cloud.logs import LogLine
 from headway.cloud.tuning import Trial
 from headway.errors import ConfigError, DeadlinePassed, InputError, Interrupted, NotFound
-from headway.jobs import notebook, planning, sweep_submission, sweep_tracking
+from headway.jobs import notebook, planning, preparing, sweep_submission, sweep_tracking
 from headway.jobs.listing import sweeps
 from headway.jobs.sweep import Sweep, attach_sweep
 from headway.jobs.sweep_submission import overrides_of, submit_best
@@ -515,7 +515,7 @@ def test_the_printed_overrides_submit_the_very_same_run(
     assert sweep.best is not None
     words = overrides_of(sweep.best)
     assert words == ["args.lr=0.001", "args.width=64"]
-    by_hand = planning.prepare(config, overrides=words, place=PLACE).plan
+    by_hand = preparing.prepare(config, overrides=words, place=PLACE).plan
     assert submit_best(sweep, start=tmp_path).run_id == by_hand.run_id
 
 
@@ -633,7 +633,7 @@ def test_a_tracking_server_that_is_down_or_answers_oddly_fails_nothing(
         return response
 
     monkeypatch.setattr(requests, "request", answer)
-    plan = planning.prepare(config, overrides=WORDS, flags=FLAGS, place=PLACE, sweep=True).plan
+    plan = preparing.prepare(config, overrides=WORDS, flags=FLAGS, place=PLACE, sweep=True).plan
     services = MemoryPlace().services
     assert sweep_tracking.open_parent(plan, services) is None
     assert sweep_tracking.url(plan, services) is None

@@ -6,6 +6,7 @@ import gzip
 import subprocess
 import sys
 import tarfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ own = distribution("headway")
 import headway, headway.spec.plan, headway.errors
 assert headway.__file__.startswith(sys.argv[1]), headway.__file__
 assert own.version and str(own.locate_file("")).startswith(sys.argv[1])
-print(*sorted({entry.group for entry in own.entry_points}))
+print(*sorted(f"{entry.group}:{entry.name}={entry.value}" for entry in own.entry_points))
 """
     done = subprocess.run(
         [sys.executable, "-c", check, str(tmp_path / "context" / "runtime")],
@@ -67,10 +68,12 @@ print(*sorted({entry.group for entry in own.entry_points}))
         timeout=60,
         check=False,
     )
-    assert done.stdout.split() == [
-        "lightning.pytorch.callbacks_factory",
-        "pytorch_lightning.callbacks_factory",
-    ], done.stderr
+    installed = sorted(
+        f"{entry.group}:{entry.name}={entry.value}"
+        for entry in metadata.distribution("headway").entry_points
+        if entry.value.startswith("headway.")
+    )
+    assert done.stdout.split() == installed, done.stderr
 
 
 def test_equal_environments_have_one_digest_and_one_context(project: Fill, tmp_path: Path) -> None:
