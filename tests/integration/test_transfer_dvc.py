@@ -14,7 +14,7 @@ import pytest
 import requests
 import yaml
 
-from headway.data import transfer
+from headway.data import remote, transfer
 from headway.errors import DataNotReady, RemoteError
 from headway.spec.plan import DataPin
 from tests.integration.storage_server import BUCKET, StorageServer
@@ -94,7 +94,7 @@ def test_what_is_pulled_equals_what_dvc_pulls(
 
 def test_pushed_data_is_not_missing_and_other_data_is(server: StorageServer, pushed: list[DataPin]) -> None:
     other = DataPin(path="other", md5="0" * 32 + ".dir", size=1, files=1)
-    found = transfer.missing([*pushed, other], server.place.dvc_remote, lambda _: server.store)
+    found = remote.missing([*pushed, other], server.place.dvc_remote, lambda _: server.store)
     assert found == [other]
 
 

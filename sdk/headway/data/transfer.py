@@ -1,9 +1,4 @@
-"""Data between the bucket and a folder, content-addressed as DVC 3 keeps it; every byte is checked.
-
-A remote at `gs://bucket/dvc` holds the file with md5 `abcdef…` as `dvc/files/md5/ab/cdef…`. A folder is one
-more object, `….dir`: the JSON list of its files, `[{"md5": …, "relpath": …}]`. DVC 2 kept them without
-`files/md5/`.
-"""
+"""Data between the bucket and a folder, content-addressed as DVC 3 keeps it; every byte is checked."""
 
 from __future__ import annotations
 
@@ -14,15 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from headway.cloud.asking import ask_each
 from headway.cloud.storage import split_uri
 from headway.data.disk import full_disk_told, require_space
+from headway.data.remote import Objects, object_name
 from headway.errors import DataNotReady, MachineError, NotFound, RemoteError
 from headway.spec.place import Place
 from headway.spec.plan import DataPin
@@ -32,14 +27,6 @@ R = TypeVar("R")
 
 _PAUSES_S = (0.2, 0.8, 2.0)
 PUSH_DEADLINE_S = 3600.0
-
-
-class Objects(Protocol):
-    """What is asked of a bucket; `headway.cloud.storage.ObjectStore` is one."""
-
-    def exists(self, name: str) -> bool: ...
-
-    def stream(self, name: str) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -60,14 +47,6 @@ class _Wanted:
     object: str
     path: Path
     pinned: str
-
-
-def missing(pins: Sequence[DataPin], remote: str, stores: Callable[[str], Objects]) -> list[DataPin]:
-    """The pins whose object (of a folder: its manifest, which DVC pushes last) is not in the remote."""
-    bucket, prefix = split_uri(remote)
-    store = stores(bucket)
-    found = ask_each(lambda pin: store.exists(_object(prefix, pin.md5, pin.legacy)), pins)
-    return [pin for pin, there in zip(pins, found, strict=True) if not there]
 
 
 def pull(
@@ -152,14 +131,9 @@ def _raise_answer(done: subprocess.CompletedProcess[str], paths: Sequence[str]) 
         raise kinds[answer["kind"]](answer["error"], hint=answer["hint"])
 
 
-def _object(prefix: str, md5: str, legacy: bool) -> str:
-    parts = [prefix.strip("/"), "" if legacy else "files/md5", md5[:2], md5[2:]]
-    return "/".join(part for part in parts if part)
-
-
 def _files(store: Objects, prefix: str, pin: DataPin, into: Path) -> list[_Wanted]:
     target = into / pin.path
-    name = _object(prefix, pin.md5, pin.legacy)
+    name = object_name(prefix, pin.md5, pin.legacy)
     if not pin.md5.endswith(".dir"):
         return [_Wanted(pin.md5, name, target, pin.path)]
     manifest = _Wanted(pin.md5, name, target, pin.path)
@@ -169,8 +143,8 @@ def _files(store: Objects, prefix: str, pin: DataPin, into: Path) -> list[_Wante
         relpath = PurePosixPath(entry["relpath"])
         if relpath.is_absolute() or ".." in relpath.parts:
             raise RemoteError(f"the manifest of {pin.path} names {str(relpath)!r}, which lies outside of it")
-        object_name = _object(prefix, entry["md5"], pin.legacy)
-        files.append(_Wanted(entry["md5"], object_name, target / relpath, pin.path))
+        name = object_name(prefix, entry["md5"], pin.legacy)
+        files.append(_Wanted(entry["md5"], name, target / relpath, pin.path))
     target.mkdir(parents=True, exist_ok=True)
     return files
 

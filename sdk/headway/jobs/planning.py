@@ -14,6 +14,7 @@ from headway.config.profile import look_for_place
 from headway.errors import NotFound
 from headway.jobs import outlook
 from headway.jobs.preparing import Found, Prepared, prepare, prepare_and_ask
+from headway.source.stat_cache import StatCache
 from headway.spec.place import UNSTARTED, Place
 from headway.spec.plan import Plan
 
@@ -67,17 +68,19 @@ def plan(
     sweep: bool = False,
     reachable: bool = True,
     services: Services | None = None,
+    cache: StatCache | None = None,
 ) -> Preview:
     """Everything that a submit, or the start of a `sweep`, would do, and why; changes nothing.
 
-    With `reachable` false (a local stack that is not up) nothing is asked and the steps read `unknown`.
+    With `reachable` false (a local stack that is not up) nothing is asked and the steps read `unknown`. Code
+    that a `cache` knows is not read again.
     """
     if not reachable:
-        prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep)
+        prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep, cache=cache)
         return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
     services = services or Services(place)
     prepared, found = prepare_and_ask(
-        config, overrides=overrides, flags=flags, services=services, sweep=sweep
+        config, overrides=overrides, flags=flags, services=services, sweep=sweep, cache=cache
     )
     return seen(prepared, found, services)
 
@@ -107,6 +110,7 @@ def preview(
         place=place or UNSTARTED,
         sweep=sweep,
         reachable=place is not None,
+        cache=StatCache(state / "code"),
     )
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from headway.cloud.asking import ask
 from headway.cloud.services import Services
 from headway.config import Loaded, check_files, load
-from headway.data import transfer
+from headway.data import remote
 from headway.data.pins import read_pins
 from headway.errors import DataNotReady
 from headway.source.bundle import Bundle, pack
 from headway.source.environment import EnvironmentSource, describe
+from headway.source.stat_cache import StatCache
 from headway.spec.place import Place
 from headway.spec.plan import CodePin, DataPin, ImagePin, Plan, image_uri, make_plan, make_sweep_plan
 from headway.spec.sweep import pinned
@@ -92,33 +93,6 @@ def _located(loaded: Loaded) -> Iterator[None]:
         raise loaded.error(error.key, error.message, hint=error.hint) from error
 
 
-@dataclass(frozen=True)
-class _Described:
-    """What is known of a job before its code is packed, which is what takes time."""
-
-    loaded: Loaded
-    place: Place
-    sweep: bool
-    data: tuple[DataPin, ...]
-    environment: EnvironmentSource
-    image: ImagePin
-
-    def pack(self) -> Prepared:
-        loaded, spec = self.loaded, self.loaded.spec
-        bundle = pack(loaded.root, exclude=[*spec.tracked, *_wheels(loaded)])
-        if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
-            raise loaded.error(
-                "entrypoint",
-                f"{spec.entrypoint} would not be in the code that is sent: it is ignored",
-                hint="take it out of .gitignore or .headwayignore",
-            )
-        code = CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size)
-        made = make_sweep_plan if self.sweep else make_plan
-        with _located(loaded):
-            plan = made(spec, self.place, code=code, image=self.image, data=self.data, facts=loaded.facts)
-        return Prepared(loaded, self.place, bundle, self.environment, plan)
-
-
 def prepare(
     config: Path,
     *,
@@ -126,9 +100,12 @@ def prepare(
     flags: Mapping[str, object] | None = None,
     place: Place,
     sweep: bool = False,
+    cache: StatCache | None = None,
 ) -> Prepared:
     """Read the config, digest the environment, pin the data and pack the code. Raises InputError."""
-    return _describe(config, overrides, flags, place, sweep).pack()
+    loaded = check(config, overrides, flags, sweep=sweep)
+    environment = describe(loaded.spec.environment, loaded.root)
+    return _packed(loaded, place, environment, _pins(loaded), sweep, cache)
 
 
 def prepare_and_ask(
@@ -138,37 +115,58 @@ def prepare_and_ask(
     flags: Mapping[str, object] | None = None,
     services: Services,
     sweep: bool = False,
+    cache: StatCache | None = None,
 ) -> tuple[Prepared, Found]:
     """The same, and what the place of the services already holds of it.
 
-    Four questions, each asked as soon as what it is about has a name. Raises InputError and RemoteError.
+    Four questions, each asked as soon as what it is about has a name: the code is packed meanwhile, read
+    again only where a `cache` does not know it. Raises InputError and RemoteError.
     """
     place, store = services.place, services.store
-    described = _describe(config, overrides, flags, place, sweep)
-    image = ask(lambda: services.image_digest(described.image.uri))
-    missing = ask(lambda: list(transfer.missing(described.data, place.dvc_remote, services.bucket)))
-    prepared = described.pack()
+    loaded = check(config, overrides, flags, sweep=sweep)
+    environment = describe(loaded.spec.environment, loaded.root)
+    image = ask(lambda: services.image_digest(image_uri(place, environment.digest)))
+    pins = _pins(loaded)
+    lacking = ask(lambda: remote.missing(pins, place.dvc_remote, services.bucket))
+    prepared = _packed(loaded, place, environment, pins, sweep, cache)
     plan = prepared.plan
     bundle = ask(lambda: store.exists(plan.layout.bundle(plan.code.digest)))
     claim = ask(lambda: store.exists(plan.name_in_bucket))
     return prepared, Found(
         image=image.result() is not None,
         bundle=bundle.result(),
-        data_missing=tuple(pin.path for pin in missing.result()),
+        data_missing=tuple(pin.path for pin in lacking.result()),
         claimed=claim.result(),
     )
 
 
-def _describe(
-    config: Path, overrides: Sequence[str], flags: Mapping[str, object] | None, place: Place, sweep: bool
-) -> _Described:
-    loaded = check(config, overrides, flags, sweep=sweep)
+def _packed(
+    loaded: Loaded,
+    place: Place,
+    environment: EnvironmentSource,
+    data: tuple[DataPin, ...],
+    sweep: bool,
+    cache: StatCache | None,
+) -> Prepared:
     spec = loaded.spec
-    data = read_pins(loaded.root, spec.data) + _holdout(loaded)
-    environment = describe(spec.environment, loaded.root)
+    bundle = pack(loaded.root, exclude=[*spec.tracked, *_wheels(loaded)], cache=cache)
+    if ":" not in spec.entrypoint and spec.entrypoint not in bundle:
+        raise loaded.error(
+            "entrypoint",
+            f"{spec.entrypoint} would not be in the code that is sent: it is ignored",
+            hint="take it out of .gitignore or .headwayignore",
+        )
+    code = CodePin(digest=bundle.digest, files=len(bundle.files), size=bundle.size)
     uri = image_uri(place, environment.digest)
     image = ImagePin(digest=environment.digest, base=spec.environment.base, uri=uri)
-    return _Described(loaded, place, sweep, data, environment, image)
+    made = make_sweep_plan if sweep else make_plan
+    with _located(loaded):
+        plan = made(spec, place, code=code, image=image, data=data, facts=loaded.facts)
+    return Prepared(loaded, place, bundle, environment, plan)
+
+
+def _pins(loaded: Loaded) -> tuple[DataPin, ...]:
+    return read_pins(loaded.root, loaded.spec.data) + _holdout(loaded)
 
 
 def _holdout(loaded: Loaded) -> tuple[DataPin, ...]:

@@ -6,16 +6,17 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from headway.errors import CredentialFound, InputError
 from headway.source import archive
 from headway.source.credentials import credential_in
 from headway.source.listing import IGNORE_FILE, list_code
+from headway.source.stat_cache import StatCache
 
 LIMIT_BYTES = 500_000_000
 """More is not code: it would be kept once a version, and travel at each start."""
@@ -23,8 +24,7 @@ _IN_MEMORY = 32_000_000
 _MORE = 1 << 20
 
 
-@dataclass(frozen=True)
-class BundleFile:
+class BundleFile(NamedTuple):
     """A packed file: its path below the root, with /, and its size in bytes; a link has none."""
 
     path: str
@@ -75,29 +75,31 @@ class Bundle:
             )
 
 
-def pack(root: Path, *, exclude: Sequence[str] = ()) -> Bundle:
-    """Pack the project in `root`; `exclude` are paths that are no code. Nothing is written.
+def pack(root: Path, *, exclude: Sequence[str] = (), cache: StatCache | None = None) -> Bundle:
+    """Pack the project in `root`; `exclude` are paths that are no code. Nothing is written but the cache.
 
+    With a `cache`, files that are as they were when they were packed last are not read.
     Raises CredentialFound where a file looks like a credential, and InputError where a file cannot be read,
     a link leads out of the project, or the whole is too large to be code.
     """
-    files = tuple(_files(root, list_code(root, exclude)))
+    listed = list_code(root, exclude)
+    files = tuple(_files(root, listed))
     _check_size(files)
-    digest = hashlib.sha256()
-    size = 0
-    for block in _blocks(root, files):
-        digest.update(block)
-        size += len(block)
-    return Bundle(digest.hexdigest(), files, size, root)
+
+    def read() -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        for block in _blocks(root, files):
+            digest.update(block)
+            size += len(block)
+        return digest.hexdigest(), size
+
+    digest, size = cache.get(root, listed, read) if cache else read()
+    return Bundle(digest, files, size, root)
 
 
-def _files(root: Path, paths: Sequence[str]) -> Iterator[BundleFile]:
+def _files(root: Path, listed: Mapping[str, os.stat_result]) -> Iterator[BundleFile]:
     base = os.path.realpath(root)
-    for path in paths:
-        try:
-            found = os.lstat(f"{base}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # git still knows it, the disk does not
+    for path, found in listed.items():
         if stat.S_ISLNK(found.st_mode):
             yield BundleFile(path, 0, link_to=_link(base, path))
         elif stat.S_ISREG(found.st_mode):
@@ -141,7 +143,7 @@ def _blocks(root: Path, files: Sequence[BundleFile]) -> Iterator[bytes]:
                 f"{file.path} looks like a credential: {reason}. Nothing was sent.",
                 hint=f"name it in .gitignore or {IGNORE_FILE}; a job gets secrets by environment.secrets",
             )
-        yield from archive.member(file.path, data, executable=file.executable)
+        yield b"".join(archive.member(file.path, data, executable=file.executable))
     yield archive.END
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headway.errors import InputError, MachineError
@@ -30,20 +32,22 @@ _ENV_FILE = re.compile(r"\.env(rc|\..+)?")
 _ENV_EXAMPLES = (".example", ".sample", ".template", ".dist")
 
 
-def list_code(root: Path, exclude: Sequence[str] = ()) -> list[str]:
-    """Paths below `root`, with /, sorted. `exclude` are paths that are no code: DVC's data, the wheelhouse.
+def list_code(root: Path, exclude: Sequence[str] = ()) -> dict[str, os.stat_result]:
+    """Paths below `root`, with /, sorted, each as lstat has it now; what is a link or no file at all, too.
 
+    `exclude` are paths that are no code: DVC's data, the wheelhouse.
     Raises InputError where git refuses, MachineError where the project is git's and git is not installed.
     """
-    listed = _git_listing(root) if _in_git(root) else None
-    paths = sorted(set(listed if listed else _walk(root)))
+    found = dict(_git_listing(root)) if _in_git(root) else {}
+    found = found or dict(_walk(root))
+    paths = sorted(found)
     data = (*(_clean(path) for path in exclude), *(path[:-4] for path in paths if path.endswith(".dvc")))
     data = tuple(path for path in data if path)
     venvs = tuple(path[: -len("pyvenv.cfg")] for path in paths if path.endswith("/pyvenv.cfg"))
     below = (*venvs, *(f"{path}/" for path in data))
     own = set(data)
     kept = [p for p in paths if p not in own and not p.startswith(below) and not _is_junk(p)]
-    return _without_ignored(root, kept)
+    return {path: found[path] for path in _without_ignored(root, kept)}
 
 
 def _clean(path: str) -> str:
@@ -67,19 +71,20 @@ def _in_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (here, *here.parents))
 
 
-def _git_listing(root: Path) -> list[str]:
+def _git_listing(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Tracked files, and untracked ones that are not ignored, also those of nested repositories."""
-    found: list[str] = []
     base = os.fspath(root)
     for path in _git_ls(root):
-        full = f"{base}/{path}"
-        if path.endswith("/") or (os.path.isdir(full) and not os.path.islink(full)):  # noqa: PTH112, PTH114
+        try:
+            found = os.lstat(f"{base}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # git still knows it, the disk does not
+        if stat.S_ISDIR(found.st_mode):
             inner, prefix = root / path, path.rstrip("/")
             below = _git_listing(inner) if (inner / ".git").exists() else _walk(inner)
-            found.extend(f"{prefix}/{name}" for name in below)
+            yield from ((f"{prefix}/{name}", of) for name, of in below)
         else:
-            found.append(path)
-    return found
+            yield path, found
 
 
 def _git_ls(root: Path) -> Iterable[str]:
@@ -111,7 +116,7 @@ def _git_ls(root: Path) -> Iterable[str]:
     return (os.fsdecode(path) for path in listing.stdout.split(b"\0") if path)
 
 
-def _walk(root: Path) -> Iterator[str]:
+def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file below `root` that is no junk, when there is no git to ask."""
     folders = [""]
     while folders:
@@ -119,7 +124,8 @@ def _walk(root: Path) -> Iterator[str]:
         for entry in _entries(root / prefix):
             path = prefix + entry.name
             if not entry.is_dir(follow_symlinks=False):
-                yield path
+                with suppress(FileNotFoundError):  # it may be gone since
+                    yield path, entry.stat(follow_symlinks=False)
             elif not _is_junk(f"{path}/") and not _ignores_itself(root / path):
                 folders.append(f"{path}/")
 

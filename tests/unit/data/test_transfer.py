@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.data import disk, transfer
+from headway.data import disk, remote, transfer
 from headway.errors import DataNotReady, MachineError, RemoteError
 from headway.spec.plan import DataPin
 from tests.unit.runtime.world import BUCKET, MemoryStore, put_file, put_folder
@@ -123,7 +123,7 @@ def test_missing_names_the_pins_that_are_not_in_the_remote() -> None:
     store = MemoryStore()
     there = put_folder(store, "there", {"a": "1"})
     absent = DataPin(path="absent", md5="f" * 32, size=1, files=1)
-    assert transfer.missing([there, absent], REMOTE, lambda _: store) == [absent]
+    assert remote.missing([there, absent], REMOTE, lambda _: store) == [absent]
 
 
 def test_a_missing_object_ends_what_is_under_way_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ DVC = "outs:\n- md5: {md5}\n  size: 3\n  hash: md5\n  path: data\n"
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> MemoryPlace:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr("headway.data.transfer.missing", lambda *_: [])
+    monkeypatch.setattr("headway.data.remote.missing", lambda *_: [])
     return MemoryPlace()
 
 

@@ -40,22 +40,22 @@ CODE = {"train.py": "", "pkg/model.py": "", "pkg/wandb/logger.py": "", ".env.exa
 def test_in_git_code_is_what_git_knows_and_does_not_ignore(repository: Fill) -> None:
     root = repository({"train.py": "", "new.py": "", "out/big.bin": "", ".gitignore": "out/\n"})
     git(root, "add", "train.py")
-    assert list_code(root) == [".gitignore", "new.py", "train.py"]
+    assert list(list_code(root)) == [".gitignore", "new.py", "train.py"]
 
 
 def test_only_the_configs_folder_is_listed(repository: Fill) -> None:
     root = repository({"other/x.py": "", "job/train.py": "", "job/skip.log": "", ".gitignore": "*.log\n"})
-    assert list_code(root / "job") == ["train.py"]
+    assert list(list_code(root / "job")) == ["train.py"]
 
 
 def test_junk_is_never_code_in_git(repository: Fill) -> None:
     root = repository({**JUNK, **CODE})
     git(root, "add", "--force", ".")
-    assert list_code(root) == sorted(CODE)
+    assert list(list_code(root)) == sorted(CODE)
 
 
 def test_junk_is_never_code_without_git(project: Fill) -> None:
-    assert list_code(project({**JUNK, **CODE})) == sorted(CODE)
+    assert list(list_code(project({**JUNK, **CODE}))) == sorted(CODE)
 
 
 @pytest.mark.parametrize("with_git", [True, False])
@@ -64,7 +64,7 @@ def test_headwayignore_leaves_out_more(project: Fill, with_git: bool) -> None:
     root = project({**files, ".headwayignore": "*.md\n!keep.md\n/big/\n"})
     if with_git:
         git(root, "init", "-q")
-    assert list_code(root) == [".headwayignore", "keep.md", "train.py"]
+    assert list(list_code(root)) == [".headwayignore", "keep.md", "train.py"]
 
 
 @pytest.mark.parametrize("with_git", [True, False])
@@ -74,12 +74,12 @@ def test_a_folder_that_ignores_itself_is_no_code_with_git_and_without(project: F
     )
     if with_git:
         git(root, "init", "-q")
-    assert list_code(root) == ["b/.gitignore", "train.py"]
+    assert list(list_code(root)) == ["b/.gitignore", "train.py"]
 
 
 def test_data_that_dvc_tracks_is_never_code(project: Fill) -> None:
     root = project({"data/digits/1.png": "", "data/digits.dvc": "", "raw/x": "", "raw.csv": "", "rawer": ""})
-    assert list_code(root, ["raw", "./raw.csv"]) == ["data/digits.dvc", "rawer"]
+    assert list(list_code(root, ["raw", "./raw.csv"])) == ["data/digits.dvc", "rawer"]
 
 
 def test_a_file_deleted_but_still_in_gits_index_does_no_harm(repository: Fill) -> None:
@@ -94,21 +94,21 @@ def test_a_file_deleted_but_still_in_gits_index_does_no_harm(repository: Fill) -
 def test_nested_repositories_and_submodules_are_included(repository: Fill) -> None:
     root = repository({"train.py": "", "lib/core.py": "", "lib/skip.log": "", "lib/.gitignore": "*.log\n"})
     git(root / "lib", "init", "-q")
-    assert list_code(root) == ["lib/.gitignore", "lib/core.py", "train.py"]
+    assert list(list_code(root)) == ["lib/.gitignore", "lib/core.py", "train.py"]
     git(root / "lib", "add", ".")
     git(root / "lib", "commit", "-q", "-m", "library")
     git(root, "add", ".")
-    assert list_code(root) == ["lib/.gitignore", "lib/core.py", "train.py"]
+    assert list(list_code(root)) == ["lib/.gitignore", "lib/core.py", "train.py"]
 
 
 def test_a_project_in_a_folder_that_git_ignores_is_read_without_git(repository: Fill) -> None:
     root = repository({"scratch/train.py": "", "scratch/mlruns/x": "", ".gitignore": "scratch/\n"})
-    assert list_code(root / "scratch") == ["train.py"]
+    assert list(list_code(root / "scratch")) == ["train.py"]
 
 
 def test_names_with_spaces_quotes_and_umlauts_are_kept(repository: Fill) -> None:
     names = ["a b.py", 'q".py', "ü.py", "new\nline.py"]
-    assert list_code(repository(dict.fromkeys(names, ""))) == sorted(names)
+    assert list(list_code(repository(dict.fromkeys(names, "")))) == sorted(names)
 
 
 def test_where_git_is_missing_the_whole_folder_is_not_taken_instead(
@@ -132,11 +132,11 @@ def test_where_git_refuses_its_reason_is_shown(repository: Fill) -> None:
 def test_a_hooks_git_variables_do_not_mislead(repository: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     root = repository({"train.py": ""})
     monkeypatch.setenv("GIT_DIR", os.devnull)
-    assert list_code(root) == ["train.py"]
+    assert list(list_code(root)) == ["train.py"]
 
 
 def test_an_empty_project_has_no_code(tmp_path: Path) -> None:
-    assert list_code(tmp_path) == []
+    assert list(list_code(tmp_path)) == []
 
 
 def test_an_ignore_file_that_is_none_is_named(project: Fill) -> None:
@@ -148,4 +148,4 @@ def test_an_ignore_file_that_is_none_is_named(project: Fill) -> None:
 def test_an_ignore_file_may_name_files_that_are_not_utf_8(project: Fill) -> None:
     root = project({"train.py": "", ".headwayignore": b"caf\xe9.txt\n"})
     (root / os.fsdecode(b"caf\xe9.txt")).write_text("")
-    assert list_code(root) == [".headwayignore", "train.py"]
+    assert list(list_code(root)) == [".headwayignore", "train.py"]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from headway.cloud import buckets, projects
 from headway.cloud.storage import split_uri
 from headway.config import check_files
-from headway.data import transfer
+from headway.data import remote
 from headway.data.pins import read_pins
 from headway.errors import HeadwayError, NotFound, Refused
 from headway.jobs.doctor.report import Found, failure, ok, unchecked, warning, worst
@@ -75,7 +75,7 @@ def data(subject: Subject) -> Found:
             f"{', '.join(paths)}: tracked as it is; whether it is in {here.dvc_remote} must be asked",
             subject.way_online,
         )
-    missing = transfer.missing(pins, here.dvc_remote, subject.services.bucket)
+    missing = remote.missing(pins, here.dvc_remote, subject.services.bucket)
     if missing:
         bucket, _ = split_uri(here.dvc_remote)
         try:
