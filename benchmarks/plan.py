@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.measure import Figure, in_turns, wall
 from benchmarks.place import LAUNCH, ROOT, Stack
 
-ROUNDS = 7
+ROUNDS = 21
 GOAL_S = 0.5
 FILES, FOLDERS = 2_000, 40
 DATA_FILES, DATA_BYTES = 20, 50_000_000
