@@ -49,4 +49,4 @@ def show(seen: Preview, out: Screen) -> None:
     out.facts([("sweep" if seen.plan.sweep else "run", seen.plan.run_id)])
     out.table(("step", "action", "what", "why"), [(s.what, s.action, s.detail, s.why) for s in seen.steps])
     out.table(("attempt", "gpu", "machine", "region", "USD an hour"), outlook.attempts(seen.plan))
-    out.facts(outlook.rows(seen.plan))
+    out.facts(seen.rows())

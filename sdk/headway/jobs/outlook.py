@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from headway.spec.candidates import Candidate
-from headway.spec.machines import catalogue
+from headway.spec.machines import Catalogue
 from headway.spec.place import UNSTARTED
 from headway.spec.plan import Plan
 from headway.spec.section import format_duration, parse_duration
@@ -89,8 +89,8 @@ def scheduling(plan: Plan) -> str:
     return "on demand"
 
 
-def warnings(plan: Plan) -> list[str]:
-    """What may go wrong with it, though it is not forbidden."""
+def warnings(plan: Plan, facts: Catalogue) -> list[str]:
+    """What may go wrong with it, though by the facts that it was made with it is not forbidden."""
     found = [
         f"{each.gpu}: {each.type} is had as spot or flex-start in Compute Engine; on demand it may be refused"
         for each in {each.type: each for each in plan.candidates}.values()
@@ -108,7 +108,6 @@ def warnings(plan: Plan) -> list[str]:
         for region in listed
         if (gpu, region) not in placed
     ]
-    facts = catalogue()
     found += [
         f"no GPU is known to be in {region}: is it a region, and does Vertex AI train there?"
         for region in dict.fromkeys(each.region for each in plan.candidates)
@@ -150,7 +149,6 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("cap", f"{longest}{budget}{cost}; {ENFORCED}"),
         ("labels", " ".join(f"{key}={value}" for key, value in plan.labels.items())),
         *writes(plan).items(),
-        *(("warning", text) for text in warnings(plan)),
     ]
 
 

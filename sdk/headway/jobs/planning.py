@@ -37,6 +37,7 @@ class Preview:
 
     plan: Plan
     steps: tuple[PreviewStep, ...]
+    warnings: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The stable JSON document of `launch plan --json`."""
@@ -47,15 +48,19 @@ class Preview:
             "cap": outlook.cap(self.plan),
             "labels": self.plan.labels,
             "writes": outlook.writes(self.plan),
-            "warnings": outlook.warnings(self.plan),
+            "warnings": list(self.warnings),
             "plan": self.plan.model_dump(mode="json"),
         }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What is to be said of the plan beside its steps and attempts: a name and a text each."""
+        return [*outlook.rows(self.plan), *(("warning", text) for text in self.warnings)]
 
     def __str__(self) -> str:
         lines = [f"{'sweep' if self.plan.sweep else 'run'} {self.plan.run_id}"]
         lines += [f"  {step.what:<7} {step.action:<8} {step.detail}: {step.why}" for step in self.steps]
         lines += ["  " + " ".join(("attempt", *attempt)) for attempt in outlook.attempts(self.plan)]
-        lines += [f"  {name:<11} {text}" for name, text in outlook.rows(self.plan)]
+        lines += [f"  {name:<11} {text}" for name, text in self.rows()]
         return "\n".join(lines)
 
 
@@ -77,7 +82,7 @@ def plan(
     """
     if not reachable:
         prepared = prepare(config, overrides=overrides, flags=flags, place=place, sweep=sweep, cache=cache)
-        return Preview(prepared.plan, _steps(prepared, None, "the local stack is not up: launch local up"))
+        return _preview(prepared, None, "the local stack is not up: launch local up")
     services = services or Services(place)
     prepared, found = prepare_and_ask(
         config, overrides=overrides, flags=flags, services=services, sweep=sweep, cache=cache
@@ -88,7 +93,12 @@ def plan(
 def seen(prepared: Prepared, found: Found, services: Services) -> Preview:
     """What a submit of it would do where that was found."""
     why = "" if found.image else _why_built(prepared, services.store)
-    return Preview(prepared.plan, _steps(prepared, found, why))
+    return _preview(prepared, found, why)
+
+
+def _preview(prepared: Prepared, found: Found | None, why: str) -> Preview:
+    warnings = outlook.warnings(prepared.plan, prepared.loaded.facts)
+    return Preview(prepared.plan, _steps(prepared, found, why), tuple(warnings))
 
 
 def preview(

@@ -9,7 +9,9 @@ import pytest
 from headway.config import load
 from headway.config.facts import facts
 from headway.errors import ConfigError
+from headway.jobs import plan
 from headway.spec.machines import catalogue
+from headway.spec.place import UNSTARTED
 
 OWN = """
 date = "2026-12-01"
@@ -52,6 +54,14 @@ def test_a_file_beside_headway_toml_or_in_the_config_folder_is_laid_over(
     assert found.gpus["l4"].regions == ("mars-north1",)
     assert "2026-12-01" in found.date
     assert load(project).spec.resources.gpu == "x1"
+
+
+def test_a_plan_asks_about_no_region_that_ones_own_file_knows(project: Path) -> None:
+    for name in ("t.py", "requirements.txt"):
+        (project / name).write_text("")
+    (project.parent / "machines.toml").write_text(OWN)
+    seen = plan(project, place=UNSTARTED, reachable=False)
+    assert (seen.plan.regions, seen.warnings) == (("mars-north1",), ())
 
 
 def test_the_nearer_file_wins(project: Path, xdg: Path) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from headway.jobs import Preview, outlook
+from headway.spec.machines import catalogue
 from headway.spec.plan import Plan
 from headway.spec.sweep import Sweep, pinned
 from tests.unit.spec.test_plan import plan
 from tests.unit.spec.test_sweep import sweep_plan
+
+
+def warned(plan: Plan) -> list[str]:
+    return outlook.warnings(plan, catalogue())
 
 
 def made(resources: dict[str, Any], **limits: Any) -> Plan:
@@ -69,11 +74,9 @@ def test_how_machines_are_had_is_said_in_words(resources: dict[str, Any], said: 
 
 
 def test_what_may_be_refused_is_warned_of() -> None:
-    assert "on demand it may be refused" in outlook.warnings(made({"gpu": "h100:1"}))[0]
-    assert outlook.warnings(made({"gpu": "h100:1", "spot": True})) == []
-    assert (
-        "limits.timeout is the only cap" in outlook.warnings(made({"gpu": "b200"}, budget=9, timeout="1h"))[0]
-    )
+    assert "on demand it may be refused" in warned(made({"gpu": "h100:1"}))[0]
+    assert warned(made({"gpu": "h100:1", "spot": True})) == []
+    assert "limits.timeout is the only cap" in warned(made({"gpu": "b200"}, budget=9, timeout="1h"))[0]
 
 
 def test_a_budget_that_shortens_nothing_caps_nothing() -> None:
@@ -86,25 +89,27 @@ def test_a_budget_that_shortens_nothing_caps_nothing() -> None:
 
 
 def test_a_region_that_nobody_knows_is_asked_about() -> None:
-    (told,) = outlook.warnings(made({"regions": ["us-cental1"]}))
+    (told,) = warned(made({"regions": ["us-cental1"]}))
     assert told.startswith("no GPU is known to be in us-cental1: is it a region")
 
 
 def test_images_that_arm_machines_cannot_run_are_warned_of() -> None:
-    (told,) = outlook.warnings(made({"gpu": "gb200:4", "reservation": "any"}))
+    (told,) = warned(made({"gpu": "gb200:4", "reservation": "any"}))
     assert told.startswith("gb200:4 is on Arm machines")
 
 
 def test_a_region_that_is_passed_over_is_told() -> None:
-    told = outlook.warnings(made({"gpu": "l4,a100", "regions": ["us-west1", "us-central1"]}))
+    told = warned(made({"gpu": "l4,a100", "regions": ["us-west1", "us-central1"]}))
     assert told == ["a100:1 is not to be had for training in us-west1: passed over there"]
 
 
 def test_the_page_and_the_document_tell_the_same() -> None:
-    seen = Preview(made({"gpu": "h100:8,a100:8"}, budget=100), ())
+    seen = Preview(made({"gpu": "h100:8,a100:8"}, budget=100), (), ("look out",))
     page, document = str(seen), seen.document()
     assert "attempt 1 h100:8 1 x a3-highgpu-8g us-central1 $101.01" in page
     assert "by the budget of $100.00" in page
+    assert "warning     look out" in page
+    assert document["warnings"] == ["look out"]
     assert [each["gpu"] for each in document["plan"]["candidates"]] == ["h100:8", "a100:8"]
     for address in document["writes"].values():
         assert address in page
