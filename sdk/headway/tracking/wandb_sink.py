@@ -62,11 +62,14 @@ class WandbSink:
                     self._run.log({**event["values"], step: event.get("step")})
 
     def finish(self, outcome: Outcome) -> ModelVersion | None:
+        import wandb
+
         with _calling():
             self._run.summary["headway.state"] = outcome.state
             if outcome.model_uri:
                 self._run.summary["headway.model"] = outcome.model_uri
             self._run.finish(exit_code=0 if outcome.state == "finished" else 1)
+            wandb.teardown()  # an offline run's file may be empty until then
         return None
 
 
