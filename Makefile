@@ -59,7 +59,7 @@ test: setup base data wheelhouse ## the whole suite (or PYTEST_ARGS); HEADWAY_RE
 	if [ -n "$(PYTEST_ARGS)" ]; then exec python -m pytest $(PYTEST_ARGS); fi; \
 	failed=0; \
 	python -m pytest -n 2 tests/unit tests/contract || failed=1; \
-	python -m pytest tests/integration tests/e2e || failed=1; \
+	python -m pytest -n 2 --dist loadfile tests/integration tests/e2e || failed=1; \
 	exit $$failed
 
 check: setup ## format, lint, types, layers and the fast tests
