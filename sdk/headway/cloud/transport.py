@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -14,6 +15,9 @@ from urllib.request import getproxies, proxy_bypass
 import certifi
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry
 from urllib3.util import make_headers, parse_url
+
+from headway.errors import MachineError
+from headway.spec.version import __version__
 
 _TRIES = 3
 """Beyond the first, of a GET."""
@@ -57,7 +61,7 @@ class _Manager(PoolManager):
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {
-            "headers": {"Accept-Encoding": "gzip, deflate"},
+            "headers": {"Accept-Encoding": "gzip, deflate", "User-Agent": f"headway/{__version__}"},
             "num_pools": 4,
             "maxsize": 64,
             "retries": Retry(
@@ -85,8 +89,10 @@ class _Manager(PoolManager):
     def _through(self, proxy: str) -> PoolManager:
         if proxy not in self._proxies:
             if proxy.startswith("socks"):
-                from urllib3.contrib.socks import SOCKSProxyManager
-
+                try:
+                    from urllib3.contrib.socks import SOCKSProxyManager
+                except ImportError as error:
+                    raise MachineError("a SOCKS proxy needs PySocks", hint="pip install pysocks") from error
                 self._proxies[proxy] = SOCKSProxyManager(proxy, **self._settings)
             else:
                 login = parse_url(proxy).auth
@@ -106,6 +112,12 @@ def _proxy(url: str) -> str | None:
 
 
 def _authorities() -> dict[str, str]:
-    """The certificates to trust: where people have set their own for `requests` or curl, these."""
-    path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    return {"ca_cert_dir" if os.path.isdir(path) else "ca_certs": path, "cert_reqs": "CERT_REQUIRED"}  # noqa: PTH112
+    """The certificates to trust: where people have set their own for `requests` or curl, these.
+
+    Raises MachineError where they are not there.
+    """
+    named = ((name, os.environ.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+    name, path = next(((name, path) for name, path in named if path), ("", certifi.where()))
+    if not Path(path).exists():
+        raise MachineError(f"{name} names {path}, which is not there", hint="mend or unset it")
+    return {"ca_cert_dir" if Path(path).is_dir() else "ca_certs": path, "cert_reqs": "CERT_REQUIRED"}

@@ -5,6 +5,7 @@ Certificates of one's own are seen to be trusted where the emulator answers as G
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from email.message import Message
@@ -16,6 +17,7 @@ from google.auth.credentials import AnonymousCredentials
 from urllib3.exceptions import MaxRetryError
 
 from headway.cloud.transport import Transport
+from headway.errors import MachineError
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -137,6 +139,21 @@ def test_a_proxy_that_is_gone_ends_in_an_error_and_not_in_a_way_round_it(
     with pytest.raises(MaxRetryError):
         ask(server.url)
     assert server.asked == []
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_are_not_there_are_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, "/nowhere/ca.pem")
+    with pytest.raises(MachineError, match=f"{variable} names /nowhere/ca.pem, which is not there"):
+        Transport(None)
+
+
+def test_a_socks_proxy_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5h://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)
+    with pytest.raises(MachineError, match="needs PySocks"):
+        ask("http://nowhere.invalid/")
 
 
 def test_requests_are_signed_by_the_credentials(serve: Callable[..., Server]) -> None:
