@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from headway.errors import CredentialFound, InputError
 from headway.source import archive
 from headway.source.credentials import credential_in
-from headway.source.listing import IGNORE_FILE, list_code
+from headway.source.listing import IGNORE_FILE, list_code, unreadable
 from headway.source.stat_cache import StatCache
 
 LIMIT_BYTES = 500_000_000
@@ -158,8 +158,5 @@ def _read(root: Path, file: BundleFile) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise InputError(
-            f"{file.path} cannot be read: {error.strerror}",
-            hint=f"make it readable, or name it in {IGNORE_FILE}",
-        ) from error
+        raise unreadable(file.path, error) from error
     return data

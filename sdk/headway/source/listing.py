@@ -79,6 +79,8 @@ def _git_listing(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             found = os.lstat(f"{base}/{path}")
         except (FileNotFoundError, NotADirectoryError):
             continue  # git still knows it, the disk does not
+        except PermissionError as error:
+            raise unreadable(path, error) from error
         if stat.S_ISDIR(found.st_mode):
             inner, prefix = root / path, path.rstrip("/")
             below = _git_listing(inner) if (inner / ".git").exists() else _walk(inner)
@@ -143,7 +145,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except PermissionError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror}", hint="make it readable") from error
+        raise unreadable(str(folder), error) from error
+
+
+def unreadable(path: str, error: OSError) -> InputError:
+    """What is said of a file or folder of the project that this user may not read, or that is gone."""
+    return InputError(
+        f"{path} cannot be read: {error.strerror}", hint=f"make it readable, or name it in {IGNORE_FILE}"
+    )
 
 
 def _without_ignored(root: Path, paths: list[str]) -> list[str]:

@@ -91,6 +91,20 @@ def test_a_file_deleted_but_still_in_gits_index_does_no_harm(repository: Fill) -
     assert [file.path for file in pack(root).files] == ["b.py"]
 
 
+def test_a_file_in_a_folder_that_may_not_be_read_is_named(
+    repository: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository({"train.py": ""})
+    git(root, "add", ".")
+
+    def refused(path: str) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "lstat", refused)
+    with pytest.raises(InputError, match=r"train\.py cannot be read: Permission denied"):
+        list_code(root)
+
+
 def test_nested_repositories_and_submodules_are_included(repository: Fill) -> None:
     root = repository({"train.py": "", "lib/core.py": "", "lib/skip.log": "", "lib/.gitignore": "*.log\n"})
     git(root / "lib", "init", "-q")
