@@ -79,8 +79,7 @@ class Outcome:
 class Boundaries:
     """Writes each one down as it is passed, and kills this process at one.
 
-    A request's way goes through the one adapter of requests, or through Headway's own plain HTTP; and then
-    through the standard library's connection.
+    A request's way goes through requests' one adapter, and then through the standard library's connection.
     """
 
     def __init__(self, dies_at: str, passed: IO[str]) -> None:
@@ -100,19 +99,16 @@ class Boundaries:
     def watched(self) -> Iterator[None]:
         from requests.adapters import HTTPAdapter
 
-        from headway.cloud.transport import Transport
-
         send: Callable[..., Any] = HTTPAdapter.send
-        ask: Callable[..., Any] = Transport.request
         answer: Callable[..., Any] = http.client.HTTPConnection.getresponse
 
         def between(adapter: HTTPAdapter, request: Any, *words: Any, **named: Any) -> Any:
-            with self._around(named_request(request.method, request.url, request.body)):
+            self._current.name = name = named_request(request.method, request.url, request.body)
+            self._pass(f"before {name}")
+            try:
                 return send(adapter, request, *words, **named)
-
-        def asked(transport: Transport, method: str, url: str, **named: Any) -> Any:
-            with self._around(named_request(method, url, None)):
-                return ask(transport, method, url, **named)
+            finally:
+                self._pass(f"after {name}")
 
         def sent(connection: http.client.HTTPConnection) -> Any:
             name = self._current.name
@@ -121,23 +117,12 @@ class Boundaries:
             return answer(connection)
 
         HTTPAdapter.send = between  # type: ignore[method-assign,assignment]
-        Transport.request = asked  # type: ignore[method-assign,assignment]
         http.client.HTTPConnection.getresponse = sent  # type: ignore[method-assign,assignment]
         try:
             yield
         finally:
             HTTPAdapter.send = send  # type: ignore[method-assign]
-            Transport.request = ask  # type: ignore[method-assign]
             http.client.HTTPConnection.getresponse = answer  # type: ignore[method-assign]
-
-    @contextmanager
-    def _around(self, request: str) -> Iterator[None]:
-        self._current.name = request
-        self._pass(f"before {request}")
-        try:
-            yield
-        finally:
-            self._pass(f"after {request}")
 
     def _pass(self, name: str) -> None:
         _, _, request = name.partition(" ")

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
 
+from headway.cloud.session import Session
 from headway.data import remote, transfer
 from headway.errors import DataNotReady, RemoteError
 from headway.spec.plan import DataPin
@@ -128,7 +128,7 @@ def test_an_object_damaged_in_the_remote_is_named(
 def test_two_thousand_small_files_arrive_in_seconds(server: StorageServer, tmp_path: Path) -> None:
     memory = MemoryStore(BUCKET)
     pin = put_folder(memory, "many", {f"{n:04}": f"{n}" * 500 for n in range(2000)})
-    http = requests.Session()
+    http = Session.of(server.place).http
     upload = f"{server.url}/upload/storage/v1/b/{BUCKET}/o"
 
     def send(name: str) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,15 +13,13 @@ from headway.errors import Exhausted, HeadwayError, MachineError, NotFound, Refu
 from headway.spec.place import Place
 
 if TYPE_CHECKING:
-    from requests import RequestException
-    from urllib3 import BaseHTTPResponse
-    from urllib3.exceptions import HTTPError
-
-    from headway.cloud.transport import Transport
+    import requests
 
 TIMEOUT_S = 60.0
 """Deadline of one request, connection included."""
 
+_TRIES = 3
+"""Beyond the first, of a plain GET."""
 _LOGIN = "run: gcloud auth application-default login"
 _KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -115,22 +112,43 @@ class Session:
             ) from error
 
     @cached_property
-    def http(self) -> Transport:
-        """Plain HTTP, signed; for the REST calls that need no generated client."""
-        from headway.cloud.transport import Transport
+    def http(self) -> requests.Session:
+        """A requests session that signs its requests; for the REST calls that need no generated client.
 
-        return Transport(None if self._anonymous else self.credentials)
+        A GET is tried again, within a second, where the server is busy or the connection breaks.
+        """
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3 import Retry
+
+        again = Retry(
+            total=_TRIES,
+            allowed_methods=("GET",),
+            status_forcelist=(429, 500, 502, 503, 504),
+            backoff_factor=0.15,
+            raise_on_status=False,
+            respect_retry_after_header=False,  # it may ask for an hour
+        )
+        if self._anonymous:
+            session = requests.Session()
+        else:
+            from google.auth.transport.requests import AuthorizedSession
+
+            session = AuthorizedSession(self.credentials)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=64, max_retries=again))
+        return session
 
     def call(self, method: str, url: str, what: str, **arguments: Any) -> dict[str, Any]:
         """One REST call with a deadline; its JSON. Raises NotFound or RemoteError saying `what` failed."""
         arguments.setdefault("timeout", TIMEOUT_S)
         with translated(what):
             reply = self.http.request(method, url, **arguments)
-            if reply.status == 404:
+            if reply.status_code == 404:
                 raise NotFound(f"{what}: {_message(reply)}")
-            if reply.status >= 400:
-                login = _LOGIN if reply.status == 401 else None
-                raise _kind(reply.status)(f"{what}: {reply.status} {_message(reply)}", hint=login)
+            if not reply.ok:
+                login = _LOGIN if reply.status_code == 401 else None
+                raise _kind(reply.status_code)(f"{what}: {reply.status_code} {_message(reply)}", hint=login)
             document: dict[str, Any] = reply.json()
         return document
 
@@ -151,11 +169,10 @@ def translated(what: str) -> Iterator[None]:
 
 def _translation(error: Exception, what: str) -> HeadwayError | None:
     """What a foreign error is called here; None for one that is not of Google's clients."""
+    import requests
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
     from google.protobuf.json_format import ParseError
-    from requests import RequestException
-    from urllib3.exceptions import HTTPError
 
     match error:
         case api.NotFound():
@@ -179,9 +196,9 @@ def _translation(error: Exception, what: str) -> HeadwayError | None:
             return RemoteError(f"{what}: Google's login does not answer ({_shortly(error)})")
         case auth.GoogleAuthError():
             return Refused(f"{what}: Google did not accept the credentials ({error})", hint=_LOGIN)
-        case JSONDecodeError() | UnicodeDecodeError() | ParseError():
+        case requests.exceptions.JSONDecodeError() | ParseError():
             return RemoteError(f"{what}: the answer is no JSON: a login page, or a proxy?")
-        case RequestException() | HTTPError():
+        case requests.RequestException():
             return RemoteError(f"{what}: {_asked(error)} does not answer ({_shortly(error)})")
     return None
 
@@ -192,21 +209,18 @@ def _kind(status: int) -> type[RemoteError]:
     return Refused if status < 500 else RemoteError
 
 
-def _asked(error: RequestException | HTTPError) -> str:
-    """Which server, as far as the error tells."""
-    if (request := getattr(error, "request", None)) is not None:
-        return urlsplit(request.url).netloc or "the server"
-    pool = getattr(error, "pool", None)
-    return f"{pool.host}:{pool.port}" if pool is not None else "the server"
+def _asked(error: requests.RequestException) -> str:
+    url = error.request.url if error.request is not None else None
+    return (urlsplit(url).netloc if url else "") or "the server"
 
 
 def _shortly(error: BaseException | None) -> str:
-    """The error's name, of many tries the last's: the texts of urllib3's are whole object dumps."""
-    return type(getattr(error, "reason", None) or error).__name__
+    """The error's name: the texts of urllib3's are whole object dumps."""
+    return type(error).__name__
 
 
-def _message(reply: BaseHTTPResponse) -> str:
+def _message(reply: requests.Response) -> str:
     try:
         return str(reply.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return reply.data[:200].decode(errors="replace")
+        return reply.text[:200]

@@ -16,7 +16,7 @@ from headway.cloud.session import TIMEOUT_S, Session, translated
 from headway.errors import InputError, NotFound, RemoteError
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    import requests
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ObjectStore:
         Raises NotFound, and RemoteError where they stop coming: the caller retries.
         """
         with self._get("read", name, "alt=media") as reply:
-            yield from reply.stream(1 << 20)
+            yield from reply.iter_content(1 << 20)
 
     def read_from(self, name: str, offset: int) -> bytes:
         """What the object holds from a byte on; empty where it is absent or has nothing new."""
@@ -201,18 +201,16 @@ class ObjectStore:
         return True
 
     @contextmanager
-    def _get(self, verb: str, name: str, query: str) -> Iterator[BaseHTTPResponse]:
+    def _get(self, verb: str, name: str, query: str) -> Iterator[requests.Response]:
         """One plain GET of the object; what breaks while its bytes come is not tried again."""
         with (
             self._calling(verb, name),
-            self._session.http.request(
-                "GET", f"{self._url(name)}?{query}", stream=True, timeout=TIMEOUT_S
-            ) as reply,
+            self._session.http.get(f"{self._url(name)}?{query}", stream=True, timeout=TIMEOUT_S) as reply,
         ):
-            if reply.status == 404:
+            if reply.status_code == 404:
                 raise NotFound(f"cannot {verb} {self.uri(name)}: there is no such object")
-            if reply.status >= 400:
-                raise RemoteError(f"cannot {verb} {self.uri(name)}: {reply.status} {reply.reason}")
+            if not reply.ok:
+                raise RemoteError(f"cannot {verb} {self.uri(name)}: {reply.status_code} {reply.reason}")
             yield reply
 
     def _url(self, name: str) -> str:

@@ -93,7 +93,8 @@ def pack(root: Path, *, exclude: Sequence[str] = (), cache: StatCache | None = N
             size += len(block)
         return digest.hexdigest(), size
 
-    digest, size = cache.get(root, listed, read) if cache else read()
+    links = [file.link_to for file in files if file.link_to is not None]
+    digest, size = cache.get(root, listed, read, links=links) if cache else read()
     return Bundle(digest, files, size, root)
 
 

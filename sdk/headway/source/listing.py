@@ -7,8 +7,8 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from headway.errors import InputError, MachineError
 
@@ -28,6 +28,8 @@ _JUNK_AT_TOP = frozenset({"venv", "wandb", "mlflow.db"})
 """Junk beside config.yaml; deeper, a package may well be named so."""
 _JUNK_PATHS = (".dvc/cache/", ".dvc/tmp/", ".dvc/config.local", ".dvc/plots/")
 _JUNK_SUFFIXES = (".pyc", ".pyo", ".swp")
+Seen: TypeAlias = os.stat_result | PermissionError | None
+"""A path as lstat has it, the reason why it may not be looked at, or None where it is gone from the disk."""
 _ENV_FILE = re.compile(r"\.env(rc|\..+)?")
 _ENV_EXAMPLES = (".example", ".sample", ".template", ".dist")
 
@@ -40,14 +42,21 @@ def list_code(root: Path, exclude: Sequence[str] = ()) -> dict[str, os.stat_resu
     """
     found = dict(_git_listing(root)) if _in_git(root) else {}
     found = found or dict(_walk(root))
-    paths = sorted(found)
+    paths = sorted(found)  # with what git still knows and the disk does not: a deleted X.dvc still names data
     data = (*(_clean(path) for path in exclude), *(path[:-4] for path in paths if path.endswith(".dvc")))
     data = tuple(path for path in data if path)
     venvs = tuple(path[: -len("pyvenv.cfg")] for path in paths if path.endswith("/pyvenv.cfg"))
     below = (*venvs, *(f"{path}/" for path in data))
     own = set(data)
     kept = [p for p in paths if p not in own and not p.startswith(below) and not _is_junk(p)]
-    return {path: found[path] for path in _without_ignored(root, kept)}
+    code: dict[str, os.stat_result] = {}
+    for path in _without_ignored(root, kept):
+        seen = found[path]
+        if isinstance(seen, PermissionError):
+            raise unreadable(path, seen)
+        if seen is not None:
+            code[path] = seen
+    return code
 
 
 def _clean(path: str) -> str:
@@ -71,17 +80,21 @@ def _in_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (here, *here.parents))
 
 
-def _git_listing(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _lstat(path: str) -> Seen:
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        return error
+
+
+def _git_listing(root: Path) -> Iterator[tuple[str, Seen]]:
     """Tracked files, and untracked ones that are not ignored, also those of nested repositories."""
     base = os.fspath(root)
     for path in _git_ls(root):
-        try:
-            found = os.lstat(f"{base}/{path}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # git still knows it, the disk does not
-        except PermissionError as error:
-            raise unreadable(path, error) from error
-        if stat.S_ISDIR(found.st_mode):
+        found = _lstat(f"{base}/{path}")
+        if isinstance(found, os.stat_result) and stat.S_ISDIR(found.st_mode):
             inner, prefix = root / path, path.rstrip("/")
             below = _git_listing(inner) if (inner / ".git").exists() else _walk(inner)
             yield from ((f"{prefix}/{name}", of) for name, of in below)
@@ -118,7 +131,7 @@ def _git_ls(root: Path) -> Iterable[str]:
     return (os.fsdecode(path) for path in listing.stdout.split(b"\0") if path)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(root: Path) -> Iterator[tuple[str, Seen]]:
     """Every file below `root` that is no junk, when there is no git to ask."""
     folders = [""]
     while folders:
@@ -126,8 +139,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         for entry in _entries(root / prefix):
             path = prefix + entry.name
             if not entry.is_dir(follow_symlinks=False):
-                with suppress(FileNotFoundError):  # it may be gone since
-                    yield path, entry.stat(follow_symlinks=False)
+                yield path, _lstat(entry.path)
             elif not _is_junk(f"{path}/") and not _ignores_itself(root / path):
                 folders.append(f"{path}/")
 

@@ -9,10 +9,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from headway.spec.version import __version__
+
+_RULES = "1"
+"""To be raised where the archive's form, or what is refused as a credential, changes."""
 _RACY_NS = 2_000_000_000
 """A file may change twice within the grain of its file system's clock, at most so long: then it is read."""
 
@@ -24,11 +28,19 @@ class StatCache:
         self._folder = folder
 
     def get(
-        self, root: Path, files: Mapping[str, os.stat_result], read: Callable[[], tuple[str, int]]
+        self,
+        root: Path,
+        files: Mapping[str, os.stat_result],
+        read: Callable[[], tuple[str, int]],
+        *,
+        links: Sequence[str] = (),
     ) -> tuple[str, int]:
-        """What `read` gave when path, mode, size, times and inode of all files were these; or gives now."""
+        """What `read` gave when path, mode, size, times and inode of all files were these, or gives now.
+
+        `links` is where links lead, which their own state does not tell.
+        """
         record = self._folder / hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
-        now, state = time.time_ns(), _state(files)
+        now, state = time.time_ns(), _state(files, links)
         with suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(record.read_bytes())
             if kept["state"] == state:
@@ -43,9 +55,9 @@ class StatCache:
         return digest, size
 
 
-def _state(files: Mapping[str, os.stat_result]) -> str:
+def _state(files: Mapping[str, os.stat_result], links: Sequence[str]) -> str:
     lines = [
         f"{path}\0{s.st_mode}\0{s.st_size}\0{s.st_mtime_ns}\0{s.st_ctime_ns}\0{s.st_ino}"
         for path, s in files.items()
     ]
-    return hashlib.sha256(os.fsencode("\0".join(lines))).hexdigest()
+    return hashlib.sha256(os.fsencode("\0".join([__version__, _RULES, *links, *lines]))).hexdigest()

@@ -91,6 +91,35 @@ def test_a_file_deleted_but_still_in_gits_index_does_no_harm(repository: Fill) -
     assert [file.path for file in pack(root).files] == ["b.py"]
 
 
+def test_a_deleted_dvc_file_still_keeps_its_data_out(repository: Fill) -> None:
+    root = repository({"train.py": "", "raw.dvc": "", "raw/x": ""})
+    git(root, "add", "train.py", "raw.dvc")
+    (root / "raw.dvc").unlink()
+    assert list(list_code(root)) == ["train.py"]
+
+
+def test_where_all_that_git_knows_is_gone_nothing_that_it_ignores_is_taken_instead(repository: Fill) -> None:
+    root = repository({"train.py": "", "out/x": "", ".gitignore": "*\n"})
+    git(root, "add", "--force", "train.py")
+    (root / "train.py").unlink()
+    assert list(list_code(root)) == []
+
+
+def test_what_may_not_be_looked_at_is_no_matter_where_it_is_ignored(
+    repository: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository({"train.py": "", "secret/x": "", ".headwayignore": "secret/\n"})
+    lstat = os.lstat
+
+    def refused(path: str) -> os.stat_result:
+        if "secret" in path:
+            raise PermissionError(13, "Permission denied", path)
+        return lstat(path)
+
+    monkeypatch.setattr("headway.source.listing.os.lstat", refused)
+    assert list(list_code(root)) == [".headwayignore", "train.py"]
+
+
 def test_a_file_in_a_folder_that_may_not_be_read_is_named(
     repository: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
