@@ -129,6 +129,9 @@ class Session:
             raise_on_status=False,
             respect_retry_after_header=False,  # it may ask for an hour
         )
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            if (path := os.environ.get(name)) and not os.path.exists(path):  # noqa: PTH110
+                raise MachineError(f"{name} names {path}, which is not there", hint="mend or unset it")
         if self._anonymous:
             session = requests.Session()
         else:

@@ -110,7 +110,10 @@ def _files(root: Path, listed: Mapping[str, os.stat_result]) -> Iterator[BundleF
 def _link(base: str, path: str) -> str:
     """Where a link leads, relative to itself; it must stay inside, for nothing else is in the container."""
     link = Path(base, path)
-    target = link.readlink()
+    try:
+        target = link.readlink()
+    except OSError as error:
+        raise unreadable(path, error) from error
     real = os.path.realpath(link)
     if os.path.commonpath([base, real]) != base:
         raise InputError(

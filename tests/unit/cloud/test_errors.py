@@ -182,6 +182,14 @@ def test_what_a_client_raises_is_told_in_our_words(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_are_not_there_are_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, "/nowhere/ca.pem")
+    with pytest.raises(MachineError, match=f"{variable} names /nowhere/ca.pem, which is not there"):
+        _ = session_at("https://127.0.0.1:1").http
+
+
 def test_a_key_file_that_is_none_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
     with pytest.raises(MachineError) as caught:
