@@ -28,10 +28,11 @@ _JUNK_AT_TOP = frozenset({"venv", "wandb", "mlflow.db"})
 """Junk beside config.yaml; deeper, a package may well be named so."""
 _JUNK_PATHS = (".dvc/cache/", ".dvc/tmp/", ".dvc/config.local", ".dvc/plots/")
 _JUNK_SUFFIXES = (".pyc", ".pyo", ".swp")
-Seen: TypeAlias = os.stat_result | PermissionError | None
-"""A path as lstat has it, the reason why it may not be looked at, or None where it is gone from the disk."""
 _ENV_FILE = re.compile(r"\.env(rc|\..+)?")
 _ENV_EXAMPLES = (".example", ".sample", ".template", ".dist")
+
+_Seen: TypeAlias = os.stat_result | PermissionError | None
+"""A path as lstat has it, the reason why it may not be looked at, or None where it is gone from the disk."""
 
 
 def list_code(root: Path, exclude: Sequence[str] = ()) -> dict[str, os.stat_result]:
@@ -80,7 +81,7 @@ def _in_git(root: Path) -> bool:
     return any((folder / ".git").exists() for folder in (here, *here.parents))
 
 
-def _lstat(path: str) -> Seen:
+def _lstat(path: str) -> _Seen:
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -89,7 +90,7 @@ def _lstat(path: str) -> Seen:
         return error
 
 
-def _git_listing(root: Path) -> Iterator[tuple[str, Seen]]:
+def _git_listing(root: Path) -> Iterator[tuple[str, _Seen]]:
     """Tracked files, and untracked ones that are not ignored, also those of nested repositories."""
     base = os.fspath(root)
     for path in _git_ls(root):
@@ -131,7 +132,7 @@ def _git_ls(root: Path) -> Iterable[str]:
     return (os.fsdecode(path) for path in listing.stdout.split(b"\0") if path)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Seen]]:
+def _walk(root: Path) -> Iterator[tuple[str, _Seen]]:
     """Every file below `root` that is no junk, when there is no git to ask."""
     folders = [""]
     while folders:
@@ -157,11 +158,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except PermissionError as error:
-        raise unreadable(str(folder), error) from error
+        raise InputError(f"{folder} cannot be read: {error.strerror}", hint="make it readable") from error
 
 
 def unreadable(path: str, error: OSError) -> InputError:
-    """What is said of a file or folder of the project that this user may not read, or that is gone."""
+    """What is said of a file of the project that this user may not read, or that is gone."""
     return InputError(
         f"{path} cannot be read: {error.strerror}", hint=f"make it readable, or name it in {IGNORE_FILE}"
     )
